@@ -1,0 +1,1 @@
+"""The endpoint: manager, launcher and user endpoint."""

@@ -1,0 +1,1 @@
+"""The hub: REST, dispatch, identity and storage."""
