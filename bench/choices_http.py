@@ -28,51 +28,18 @@ import psutil
 PATH = "/v3/endpoints/0f0e0d0c-0000-4000-8000-000000000000/submit"
 FUNCTION = "11111111-2222-4333-8444-555555555555"
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench"}
-SERVERS: Mapping[str, list[str]] = {
-    "uvicorn": [
-        "uvicorn",
-        "choices_http:{app}",
-        "--factory",
-        "--port",
-        "{port}",
-        "--loop",
-        "uvloop",
-        "--http",
-        "httptools",
-        "--no-access-log",
-        "--log-level",
-        "warning",
-        "--timeout-keep-alive",
-        "1",
-    ],
-    "granian": [
-        "granian",
-        "choices_http:{app}",
-        "--factory",
-        "--port",
-        "{port}",
-        "--interface",
-        "asgi",
-        "--loop",
-        "uvloop",
-        "--workers",
-        "1",
-        "--no-access-log",
-        "--log-level",
-        "warning",
-    ],
-    "hypercorn": [
-        "hypercorn",
-        "choices_http:{app}()",
-        "-b",
-        "127.0.0.1:{port}",
-        "-k",
-        "uvloop",
-        "-w",
-        "1",
-        "--log-level",
-        "warning",
-    ],
+SERVERS: Mapping[str, str] = {
+    "uvicorn": (
+        "uvicorn choices_http:{app} --factory --port {port} --loop uvloop --http "
+        "httptools --no-access-log --log-level warning --timeout-keep-alive 1"
+    ),
+    "granian": (
+        "granian choices_http:{app} --factory --port {port} --interface asgi --loop "
+        "uvloop --workers 1 --no-access-log --log-level warning"
+    ),
+    "hypercorn": (
+        "hypercorn choices_http:{app}() -b 127.0.0.1:{port} -k uvloop -w 1 --log-level warning"
+    ),
 }
 PAIRS = (
     ("uvicorn", "starlette_app"),
@@ -208,7 +175,7 @@ def serving(server: str, app: str) -> Iterator[tuple[psutil.Process, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [word.format(app=app, port=port) for word in SERVERS[server]]
+    words = [word.format(app=app, port=port) for word in SERVERS[server].split()]
     child = subprocess.Popen([sys.executable, "-m", *words], cwd=Path(__file__).parent)
     process = psutil.Process(child.pid)
     try:
@@ -362,7 +329,7 @@ def shared_faults(call: Callable[[bytes], bytes]) -> int:
             try:
                 if json.loads(call(body_of(1, group)))["task_group_id"] != group:
                     faults.append("swapped")
-            except Exception as error:  # any failure of the library is the finding
+            except Exception as error:  # noqa: BLE001  # any failure of the library is the finding
                 faults.append(type(error).__name__)
 
     in_threads(run, 8)
@@ -412,7 +379,7 @@ def measure_clients() -> list[Row]:
         for row, call in zip(rows, calls.values(), strict=True):
             try:
                 row["after_idle_drop"] = "ok" if json.loads(call(body_of(1))) else "empty"
-            except Exception as error:  # as above
+            except Exception as error:  # noqa: BLE001  # as above
                 row["after_idle_drop"] = type(error).__name__
             row["faults_of_480"] = shared_faults(client_of(row["client"], port))
     return rows

@@ -83,6 +83,13 @@ def test_unknown_fields_are_ignored_and_the_alias_is_read() -> None:
     assert decode(body, StatusReport).seen == {"heartbeat_period": 5}
 
 
+def test_what_python_calls_json_is_read_too() -> None:
+    half = Result(task_id=new_id(), data="half a pair: \ud800")
+    assert decode(encode(half), Result) == half
+    nan = b'\x01{"message_type":"result","data":{"task_id":"x","data":"","usage":{"cpu_s":NaN}}}'
+    assert str(decode(nan, Result).usage) == "{'cpu_s': nan}"
+
+
 @given(st.binary(max_size=200))
 def test_noise_is_an_invalid_message(body: bytes) -> None:
     with pytest.raises(InvalidMessageError):
