@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
+import tomllib
 
 from devtools.paths import PYTHON, ROOT, VENV
 from devtools.say import Reporter
@@ -20,12 +22,23 @@ def ensure(extras: str, report: Reporter) -> None:
         InstallError: pip failed. Show the message; it is the machine or the network.
     """
     stamp = VENV / f"installed-{extras.replace(',', '-')}"
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest() + f" {ROOT}"
+    wanted = f"{packaging_hash()} {ROOT}"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     with report.step(f"Installing into .venv: {extras}"):
         pip_install([str(PYTHON)], ["--editable", f"{ROOT}[{extras}]"])
     stamp.write_text(wanted)
+
+
+def packaging_hash() -> str:
+    """Return a hash of what pip reads of `pyproject.toml`: tool settings do not count."""
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    read = {
+        "build": document["build-system"],
+        "project": document["project"],
+        "hatch": document["tool"]["hatch"],
+    }
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
 
 
 def pip_install(python: list[str], what: list[str]) -> None:
