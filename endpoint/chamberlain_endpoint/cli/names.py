@@ -12,21 +12,20 @@ _QUOTES: Final = frozenset("'\"`\\")
 
 def fault(name: str) -> str | None:
     """Return why `name` cannot name an endpoint, or None when it can."""
-    if not name:
-        return "is empty"
-    if len(name) > MAX_ENDPOINT_NAME_CHARS:
-        return f"has {len(name)} characters; at most {MAX_ENDPOINT_NAME_CHARS} are possible"
-    if name.startswith("."):
-        return "begins with a dot"
-    if any(letter.isspace() or not letter.isprintable() for letter in name):
-        return "holds a space or a character that cannot be seen"
-    if "/" in name:
-        return "holds a slash"
-    if _QUOTES & set(name):
-        return "holds a quote or a backslash"
-    if _is_uuid(name):
-        return "is a UUID; names and ids must be told apart"
-    return None
+    wrong = {
+        "is empty": not name,
+        f"has {len(name)} characters; at most {MAX_ENDPOINT_NAME_CHARS} are possible": (
+            len(name) > MAX_ENDPOINT_NAME_CHARS
+        ),
+        "begins with a dot": name.startswith("."),
+        "holds a space or a character that cannot be seen": any(
+            letter.isspace() or not letter.isprintable() for letter in name
+        ),
+        "holds a slash": "/" in name,
+        "holds a quote or a backslash": bool(_QUOTES & set(name)),
+        "is a UUID; names and ids must be told apart": _is_uuid(name),
+    }
+    return next((why for why, holds in wrong.items() if holds), None)
 
 
 def _is_uuid(text: str) -> bool:

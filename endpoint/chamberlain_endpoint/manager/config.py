@@ -114,9 +114,7 @@ class ManagerSettings(_Model):
     @property
     def schema_file(self) -> Path:
         """The JSON schema of callers' options; it need not exist."""
-        return self.config_file.parent / (
-            self.user_config_schema_path or "user_config_schema.json"
-        )
+        return self.config_file.parent / (self.user_config_schema_path or "user_config_schema.json")
 
     @property
     def environment_file(self) -> Path:

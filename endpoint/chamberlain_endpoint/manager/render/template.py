@@ -47,7 +47,9 @@ def render_text(job: RenderJob) -> tuple[str, list[str]]:
     except jinja2.TemplateSyntaxError as error:
         raise _failed(error.name or job.template, error.lineno, error.message or "") from None
     except jinja2.TemplateNotFound as error:
-        raise _failed(job.template, None, f"it includes {error.name!r}, which is not there") from None
+        raise _failed(
+            job.template, None, f"it includes {error.name!r}, which is not there"
+        ) from None
     except Exception as error:  # noqa: BLE001 - a template can raise anything
         name, line = _place(error.__traceback__, job)
         raise _failed(name, line, _cause(error)) from None
