@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from devtools.say import Reporter
+from devtools.say import CannotGoOnError, Reporter
 
 _PROVES: Final = MappingProxyType(
     {
@@ -27,7 +27,7 @@ _PROVES: Final = MappingProxyType(
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 
-class PackagesMissingError(RuntimeError):
+class PackagesMissingError(CannotGoOnError):
     """Packages are missing and could not be installed; the message says what to type."""
 
 

@@ -6,12 +6,16 @@ import hashlib
 import json
 import subprocess
 import tomllib
+from typing import Final
 
 from devtools.paths import PYTHON, ROOT, VENV
-from devtools.say import Reporter
+from devtools.say import CannotGoOnError, Reporter
+
+EVERYTHING: Final = "endpoint,hub,dev"
+"""The extras that people who work here need."""
 
 
-class InstallError(RuntimeError):
+class InstallError(CannotGoOnError):
     """pip could not install; the message holds the end of what it said."""
 
 

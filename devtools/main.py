@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from devtools import checks, debian, environment, testing
+from devtools import checks, demo, demo_runs, environment, testing
 from devtools.paths import ROOT
-from devtools.say import Reporter
+from devtools.say import CannotGoOnError, Reporter, last_line
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -23,7 +23,7 @@ def cli() -> None:
 def setup() -> None:
     """Make the environment: editable install with all extras. Does nothing the second time."""
     report = Reporter()
-    environment.ensure("endpoint,hub,dev", report)
+    environment.ensure(environment.EVERYTHING, report)
     report.line(f"Ready: {ROOT}/.venv. Next: ./dev check")
 
 
@@ -62,12 +62,43 @@ def test(chosen: tuple[str, ...], without: tuple[str, ...], words: str, first: b
     sys.exit(testing.run(chosen, without, more))
 
 
+@cli.command("demo")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
+@click.option("--keep", is_flag=True, help="Leave it running, and say how to use it.")
+@click.option("--down", is_flag=True, help="Stop it and remove all that it made.")
+def demo_command(as_json: bool, keep: bool, down: bool) -> None:
+    """Show two people's functions run as two local accounts, and a third person refused.
+
+    As root on Debian it installs what is missing, and makes two accounts for the demo. Not as
+    root it shows the single-account form. Progress goes to standard error.
+    """
+    if down and (keep or as_json):
+        raise click.UsageError("--down goes alone")
+    report = Reporter()
+    with demo.alone(demo.folder()), demo.ended_by_signals():
+        show = demo.Demo(demo.folder(), report)
+        if down:
+            removed = show.down()
+            report.line(f"Removed: {', '.join(removed) or 'nothing was there'}.")
+            report.line("Debian packages that it needed stay installed.")
+            sys.exit(last_line(max(1, len(removed)), 0))
+        runs, site = show.run(keep=keep)
+    passed = sum(run.as_expected for run in runs)
+    if as_json:
+        click.echo(demo_runs.as_json(runs))
+    else:
+        demo_runs.print_table(runs)
+    if keep:
+        report.line(demo.how_to_use(site))
+    sys.exit(last_line(passed, len(runs) - passed, to_stderr=as_json))
+
+
 def main() -> None:
     """Run the command line."""
     try:
         cli(prog_name="./dev")
-    except (environment.InstallError, debian.PackagesMissingError) as error:
-        click.echo(str(error), err=True)
+    except CannotGoOnError as error:
+        click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
 

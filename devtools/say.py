@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from rich.console import Console
 
 
+class CannotGoOnError(RuntimeError):
+    """Something outside our code stops the work; the message says what, and what to do."""
+
+
 class Reporter:
     """One line a step, with its time. Steps are not nested."""
 
@@ -49,8 +53,9 @@ class Reporter:
             self.line(f"{text}: {word} {took}")
 
 
-def last_line(passed: int, failed: int) -> int:
+def last_line(passed: int, failed: int, *, to_stderr: bool = False) -> int:
     """Print the closing line that people and machines read; return the exit code for it."""
     sys.stderr.flush()
-    print(f"{passed} passed, {failed} failed", flush=True)  # noqa: T201 - this is the promise
+    stream = sys.stderr if to_stderr else sys.stdout
+    print(f"{passed} passed, {failed} failed", file=stream, flush=True)
     return 1 if failed or not passed else 0

@@ -34,7 +34,7 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     """
     report = Reporter()
     wanted = list(chosen) or groups()
-    environment.ensure("endpoint,hub,dev", report)
+    environment.ensure(environment.EVERYTHING, report)
     if set(wanted) - _PLAIN:
         needed = {"needs_rabbit": "rabbitmq-server", "needs_postgres": "postgresql"}
         debian.ensure([needed[mark] for mark in needed if mark not in without], report)
