@@ -8,6 +8,7 @@ happens; when it cannot be written, nothing happens.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -73,6 +74,7 @@ class AuditLog:
         self._clock = clock
         self._fd = -1
         self._last = FIRST
+        self._torn = False
 
     def open(self) -> None:
         """Open or make the file and go on with its chain.
@@ -110,13 +112,21 @@ class AuditLog:
         document = {"at": at, **told, "previous": self._last}
         line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
         try:
-            written = os.write(self._fd, line)
+            self._append(line)
             os.fsync(self._fd)
         except OSError as error:
             raise AuditError(f"{self._path}: {error.strerror}") from error
+
+    def _append(self, line: bytes) -> None:
+        if self._torn:
+            os.write(self._fd, b"\n")
+            self._torn = False
+        written = os.write(self._fd, line)
+        self._last = _digest(line[:written])
         if written != len(line):
-            raise AuditError(f"{self._path}: {written} of {len(line)} bytes were written")
-        self._last = _digest(line)
+            # A full disk. The part stays, as a torn line that the chain covers.
+            self._torn = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def verify(path: Path) -> int:
@@ -129,7 +139,7 @@ def verify(path: Path) -> int:
     expected = FIRST
     number = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):  # noqa: B007 (the count is the answer)
+        for number, line in enumerate(file, start=1):
             if _previous(line) not in (expected, None):
                 raise BrokenChainError(f"{path}: line {number} does not follow the one before it")
             if _previous(line) is None and _is_whole(line):

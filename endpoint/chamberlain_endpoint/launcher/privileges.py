@@ -26,6 +26,8 @@ _CLONE_NEWPID: Final = 0x20000000
 _MS_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
 _MS_REC_SLAVE: Final = 0x4000 | 0x80000
 _MOST_CAPABILITIES: Final = 64
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITY_LINES: Final = (b"CapInh:", b"CapPrm:", b"CapEff:", b"CapBnd:", b"CapAmb:")
 
 
 class PrivilegeError(ChamberlainError):
@@ -54,6 +56,7 @@ def become(uid: int, gid: int, groups: tuple[int, ...]) -> None:
         os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
+        _clear_capability_sets()
         forbid_new_privileges()
     except OSError as error:
         raise PrivilegeError(f"could not become uid {uid}: {error}") from error
@@ -123,6 +126,12 @@ def _drop_capabilities() -> None:
             return  # one above the last that this kernel knows
 
 
+def _clear_capability_sets() -> None:
+    # The uid change leaves the inheritable set, and all sets when root was only a name.
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _call("capset", head, (ctypes.c_uint32 * 6)())
+
+
 def _assert_is(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     # Asking is not having: read back what the kernel says, then try to return.
     seen = (set(os.getresuid()), set(os.getresgid()), set(os.getgroups()))
@@ -140,9 +149,6 @@ def _assert_is(uid: int, gid: int, groups: tuple[int, ...]) -> None:
         held = [line.split()[1] for line in status if line.startswith(_CAPABILITY_LINES)]
     if len(held) != len(_CAPABILITY_LINES) or any(int(mask, 16) for mask in held):
         raise PrivilegeError(f"capabilities are left: {held}")
-
-
-_CAPABILITY_LINES: Final = (b"CapInh:", b"CapPrm:", b"CapEff:", b"CapBnd:", b"CapAmb:")
 
 
 def _prctl(option: int, value: int) -> None:
