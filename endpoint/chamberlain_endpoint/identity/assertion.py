@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +22,34 @@ from chamberlain_wire.assertion import (
     check_addressed,
     open_signed,
 )
-from chamberlain_wire.errors import InvalidIdError
+from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
 from chamberlain_wire.ids import canonical
 from chamberlain_wire.limits import ASSERTION_LIFETIME_S
 
 _KEEP_S: Final = ASSERTION_LIFETIME_S
 """How long an id is kept after its statement expired: a clock set back stays harmless."""
 
+_SETUP: Final = (
+    "PRAGMA journal_mode=WAL",
+    # FULL: a commit is on the disk when it returns, not when the kernel gets to it.
+    "PRAGMA synchronous=FULL",
+    "CREATE TABLE IF NOT EXISTS used (id TEXT PRIMARY KEY, expires_at REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS used_by_age ON used (expires_at)",
+)
+
+
+class UsedIdsError(ChamberlainError):
+    """The memory of used ids cannot be read or written. Start nothing; try again later."""
+
+    code = ErrorCode.UNAVAILABLE
+    public = "The endpoint cannot start anything at the moment; try again later."
+
 
 class UsedIds:
-    """The ids that were used, on disk. Use it from one thread."""
+    """The ids that were used, on disk. Use it from one thread.
+
+    Every method raises `UsedIdsError` when the file cannot be used.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,15 +57,10 @@ class UsedIds:
 
     def open(self) -> None:
         """Open or make the file."""
-        database = sqlite3.connect(self._path, isolation_level=None)
-        database.execute("PRAGMA journal_mode=WAL")
-        # FULL: a commit is on the disk when it returns, not when the kernel gets to it.
-        database.execute("PRAGMA synchronous=FULL")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS used (id TEXT PRIMARY KEY, expires_at REAL NOT NULL)"
-        )
-        database.execute("CREATE INDEX IF NOT EXISTS used_by_age ON used (expires_at)")
-        self._database = database
+        with _translated(self._path):
+            self._database = sqlite3.connect(self._path, isolation_level=None)
+            for statement in _SETUP:
+                self._database.execute(statement)
 
     def close(self) -> None:
         """Close the file. `open()` again to go on."""
@@ -56,15 +70,17 @@ class UsedIds:
 
     def has(self, used_id: str) -> bool:
         """Tell whether `used_id` was noted before."""
-        row = self._file.execute("SELECT 1 FROM used WHERE id = ?", (used_id,)).fetchone()
+        with _translated(self._path):
+            row = self._file.execute("SELECT 1 FROM used WHERE id = ?", (used_id,)).fetchone()
         return row is not None
 
     def note(self, used_id: str, expires_at: float, now: float) -> bool:
         """Note `used_id` durably; tell whether it was new. Forget what expired long ago."""
-        self._file.execute("DELETE FROM used WHERE expires_at < ?", (now - _KEEP_S,))
-        cursor = self._file.execute(
-            "INSERT OR IGNORE INTO used (id, expires_at) VALUES (?, ?)", (used_id, expires_at)
-        )
+        with _translated(self._path):
+            self._file.execute("DELETE FROM used WHERE expires_at < ?", (now - _KEEP_S,))
+            cursor = self._file.execute(
+                "INSERT OR IGNORE INTO used (id, expires_at) VALUES (?, ?)", (used_id, expires_at)
+            )
         return cursor.rowcount == 1
 
     @property
@@ -115,6 +131,14 @@ class AssertionDesk:
         check_addressed(assertion, endpoint=self._endpoint, now=now)
         if not self._used.note(assertion.id, assertion.expires_at, now):
             raise _used_before(assertion)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise UsedIdsError(f"{path}: {error}") from error
 
 
 def _refuse_odd_id(text: str, what: str) -> None:

@@ -52,8 +52,7 @@ class PolicySettings:
 
     Attributes:
         allowed_groups: one of these must be among the account's groups; empty: all may.
-        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped,
-            and the longest grace that a stop may ask for.
+        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped.
     """
 
     min_uid: int = 1000

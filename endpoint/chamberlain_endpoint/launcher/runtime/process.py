@@ -47,7 +47,9 @@ class _Process:
     """One user endpoint's keeper and its pipes."""
 
     def __init__(self, spec: LaunchSpec, keeper: subprocess.Popen[bytes], report: int) -> None:
-        assert keeper.stdin and keeper.stdout and keeper.stderr
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        assert keeper.stderr is not None
         self.user_endpoint = spec.user_endpoint
         self.keeper = keeper
         self.stdin = keeper.stdin.fileno()
