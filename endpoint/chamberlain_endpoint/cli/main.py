@@ -196,9 +196,10 @@ def main() -> None:
         cli(prog_name="chamberlain-endpoint")
     except ChamberlainError as error:
         if "--json" in sys.argv:
-            _print_json({"error": error.public, "code": error.code})
+            document = {"error": {"code": error.code, "message": error.public}}
+            click.echo(json.dumps(document), err=True)
         else:
-            click.echo(f"Error: {error.public}", err=True)
+            click.echo(f"chamberlain-endpoint: {error.public}", err=True)
         sys.exit(1)
 
 
