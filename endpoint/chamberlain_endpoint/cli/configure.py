@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -15,9 +16,6 @@ from chamberlain_endpoint.cli import accounts, files, hub, layout
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.files import Facts, File, Overrides
 from chamberlain_endpoint.cli.layout import Layout
-from chamberlain_endpoint.launcher import config as launcher_config
-from chamberlain_endpoint.manager import config as manager_config
-from chamberlain_endpoint.manager.fatal import FatalError
 from chamberlain_wire.ids import new_id
 
 _MAX_TOKEN_CHARS: Final = 8192
@@ -94,7 +92,7 @@ def configure(wish: Wish) -> Configured:
             make_folders(where, account)
             for file in written:
                 files.write(file, account.pw_gid if account else -1)
-            _check(where)
+            _check(where, account)
     except OSError as error:
         raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
     return Configured(
@@ -145,16 +143,28 @@ def _removed_on_failure(where: Layout) -> Iterator[None]:
         raise
 
 
-def _check(where: Layout) -> None:
-    """Let the daemons' own code judge what was written."""
-    owners = frozenset({0, os.geteuid()})
-    faults = list(launcher_config.check(where.launcher_toml, owners))
-    try:
-        manager_config.check(where.manager_config)
-    except FatalError as error:
-        faults.append(str(error))
-    if faults:
-        raise CommandFailedError("Nothing was written: " + "; ".join(faults))
+def _check(where: Layout, account: pwd.struct_passwd | None) -> None:
+    """Let the daemons' own code judge what was written, as the accounts that will read it."""
+    launcher = ["-m", "chamberlain_endpoint.launcher.main", "--check", "--config"]
+    manager = ["-m", "chamberlain_endpoint.cli.check_manager"]
+    checks = (
+        accounts.run_as(None, [*launcher, str(where.launcher_toml)]),
+        accounts.run_as(account, [*manager, str(where.manager_config)]),
+    )
+    said = [line for check in checks if check.returncode for line in _messages(check.stderr)]
+    if said:
+        raise CommandFailedError("Nothing was written. " + "; ".join(said))
+
+
+def _messages(log: str) -> list[str]:
+    """Return the sentences of a daemon's JSON log lines; other lines as they are."""
+    said = []
+    for line in log.strip().splitlines():
+        try:
+            said.append(str(json.loads(line)["message"]))
+        except (ValueError, TypeError, KeyError):
+            said.append(line)
+    return said or ["a check failed without a word"]
 
 
 def _one_token(text: str) -> str:

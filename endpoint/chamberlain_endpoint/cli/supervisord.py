@@ -48,7 +48,6 @@ def config_text(layout: Layout, manager_user: str) -> str:
     """
     user = f"user={manager_user}\n" if manager_user else ""
     me = f'USER="{manager_user}",LOGNAME="{manager_user}",' if manager_user else ""
-    python = shlex.quote(sys.executable)
     return (
         "; Written by `chamberlain-endpoint start`; changes are lost.\n"
         "[supervisord]\n"
@@ -65,11 +64,11 @@ def config_text(layout: Layout, manager_user: str) -> str:
         "\n[supervisorctl]\n"
         f"serverurl=unix://{_escaped(layout.supervisor_socket)}\n"
         "\n[program:launcher]\n"
-        f"command={_command(python, 'launcher', layout.launcher_toml)}\n"
+        f"command={_command('launcher', '--config', layout.launcher_toml)}\n"
         "priority=10\n"
         "stopasgroup=false\n"
         "killasgroup=false\n" + _common(layout, "launcher") + "\n[program:manager]\n"
-        f"command={_command(python, 'manager', layout.manager_config)}\n"
+        f"command={_command('manager', '--config-file', layout.manager_config)}\n"
         "priority=20\n"
         f"{user}"
         f'environment={me}HOME="{_escaped(layout.manager)}"\n'
@@ -110,11 +109,9 @@ class _proxy:  # noqa: N801 - reads as a function: it opens and is closed
         self._transport.close()
 
 
-def _command(python: str, part: str, config: Path) -> str:
-    return (
-        f"{python.replace('%', '%%')} -I -m chamberlain_endpoint.{part}.main "
-        f"{shlex.quote(str(config)).replace('%', '%%')}"
-    )
+def _command(part: str, option: str, config: Path) -> str:
+    words = [sys.executable, "-I", "-m", f"chamberlain_endpoint.{part}.main", option, str(config)]
+    return shlex.join(words).replace("%", "%%")
 
 
 def _common(layout: Layout, name: str) -> str:

@@ -25,7 +25,9 @@ def test_a_daemon_is_found_and_ended_by_its_pid_file(tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_hear_is_killed(tmp_path: Path) -> None:
-    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    deaf = (
+        "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    )
     daemon = Daemon("deaf", tmp_path)
     daemon.start([sys.executable, "-c", deaf])
     daemon.expect(lambda: "up" in daemon.log.read_text(), 10)
