@@ -76,6 +76,17 @@ class Identities(Topic):
         with self._database.read() as connection:
             return _find(connection, username_or_id)
 
+    def identity(self, username_or_id: str) -> Identity:
+        """Return the identity with this username or id.
+
+        Raises:
+            IdentityUnknownError: there is none.
+        """
+        found = self.find_identity(username_or_id)
+        if found is None:
+            raise unknown_identity(username_or_id)
+        return found
+
     def linked(self, identity_id: str) -> tuple[Identity, ...]:
         """Return all identities of the person behind `identity_id`, that one first.
 

@@ -25,6 +25,11 @@ def upgrade(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
+def is_new(connection: sa.Connection) -> bool:
+    """Tell whether there is nothing yet in the database."""
+    return not sa.inspect(connection).get_table_names()
+
+
 def fault(connection: sa.Connection) -> str:
     """Return what is wrong with the tables' version, with the way out; empty if nothing is."""
     found = MigrationContext.configure(connection).get_current_revision()

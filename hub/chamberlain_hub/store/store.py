@@ -65,6 +65,13 @@ class Store(
         """Whether it is a file of this machine, which no other program migrates."""
         return self._database.is_sqlite
 
+    def is_new(self) -> bool:
+        """Tell whether there is nothing yet in the database."""
+        from chamberlain_hub.store.migrate import is_new
+
+        with self._database.read() as connection:
+            return is_new(connection)
+
     def migrate(self) -> None:
         """Bring the tables up to date. A repeat changes nothing."""
         from chamberlain_hub.store.migrate import upgrade
