@@ -80,12 +80,16 @@ class ProcessRuntime:
     Args:
         accounts_dir: where the accounts' folders are made.
         is_multi: user endpoints become their account; else they stay who we are.
+        may_own_space: use process spaces where the kernel allows them.
     """
 
-    def __init__(self, loop: Loop, accounts_dir: Path, *, is_multi: bool) -> None:
+    def __init__(
+        self, loop: Loop, accounts_dir: Path, *, is_multi: bool, may_own_space: bool = True
+    ) -> None:
         self._loop = loop
         self._accounts_dir = accounts_dir
         self._is_multi = is_multi
+        self._may_own_space = may_own_space
         self._is_own_space = False
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
@@ -93,7 +97,7 @@ class ProcessRuntime:
     def open(self, on_exit: Callable[[Exit], None]) -> None:
         """Find out what the kernel allows, and begin to renew leases."""
         self._on_exit = on_exit
-        if os.geteuid() == 0:
+        if self._may_own_space and os.geteuid() == 0:
             self._is_own_space = self._can_have_own_space()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
@@ -172,7 +176,7 @@ class ProcessRuntime:
                 told = os.memfd_create("order")
                 stack.callback(os.close, told)
                 with os.fdopen(os.dup(told), "wb") as file:
-                    file.write(_with_report(order, report_end).to_bytes())
+                    file.write(order._replace(report_fd=report_end).to_bytes())
                 os.lseek(told, 0, os.SEEK_SET)
                 stack.enter_context(_blocked_signals())
                 if order.is_own_space:
@@ -212,9 +216,10 @@ class ProcessRuntime:
         except OSError as error:
             reason = str(error)
         else:
-            _, errors = keeper.communicate(timeout=_PROBE_S)
-            with os.fdopen(report, "rb") as file:
-                reason = (file.read(TAIL_BYTES) + errors[-TAIL_BYTES:]).decode(errors="replace")
+            with keeper, os.fdopen(report, "rb") as file:
+                # Standard input stays open until it is gone: it looks whether we live.
+                keeper.wait(_PROBE_S)
+                reason = file.read(TAIL_BYTES).decode(errors="replace")
             if keeper.returncode == 0:
                 return True
         _log.warning(
@@ -291,11 +296,6 @@ class ProcessRuntime:
         for fd in (process.stdin, *process.tails):
             self._loop.forget(fd)
         process.close()
-
-
-def _with_report(order: child.Order, report_fd: int) -> child.Order:
-    fields = {name: getattr(order, name) for name in order.__slots__}
-    return child.Order(**{**fields, "report_fd": report_fd})
 
 
 @contextmanager
