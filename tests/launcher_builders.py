@@ -45,12 +45,13 @@ def make_spec(
     told: Path | None = None,
     first_line: bytes = b'{"password": "hunter2"}\n',
     python: Path = Path(sys.executable),
+    script: Path = STAND_IN,
 ) -> LaunchSpec:
     return LaunchSpec(
         user_endpoint=user_endpoint,
         command=new_id(),
         account=account,
-        arguments=(str(python), "-I", str(STAND_IN), behaviour, str(told or "")),
+        arguments=(str(python), "-I", str(script), behaviour, str(told or "")),
         environment={"PATH": "/usr/bin:/bin", "HOME": account.dir, "LANG": "C.UTF-8"},
         state_dir=folder / str(account.uid) / user_endpoint,
         first_line=Secret(first_line),
