@@ -109,6 +109,8 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
         uid, gid = manager.pw_uid, manager.pw_gid
         if uid == 0:
             faults.append("manager_user must not be root: the manager talks to the network")
+    for step in _closed_steps(settings.python, Path(os.path.realpath(settings.python))):
+        faults.append(f"python: accounts cannot pass {step}; choose another, or chmod o+rx it")
     assert settings.identity_mapping is not None
     try:
         MappingFile(settings.identity_mapping, owners, lambda _: None).open()
@@ -149,7 +151,7 @@ def _check_single(settings: LauncherSettings, owners: frozenset[int], faults: li
 
 
 def _check_reachable(folder: Path) -> None:
-    closed = [step for step in (folder, *folder.parents) if not step.stat().st_mode & stat.S_IXOTH]
+    closed = _closed_steps(folder)
     if closed:
         raise ConfigRefusedError(
             tuple(
@@ -157,6 +159,14 @@ def _check_reachable(folder: Path) -> None:
                 for step in closed
             )
         )
+
+
+def _closed_steps(*paths: Path) -> list[Path]:
+    """Return what on the way to `paths` an account without special rights cannot pass."""
+    steps = {step for path in paths for step in (path, *path.parents)}
+    return sorted(
+        step for step in steps if step.exists() and not step.stat().st_mode & stat.S_IXOTH
+    )
 
 
 def _uids(names: tuple[str, ...]) -> frozenset[int]:

@@ -23,9 +23,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_wire.errors import ChamberlainError
@@ -39,9 +37,11 @@ _SWEEP_S: Final = 5.0
 _SWEEP_STEP_S: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What the launcher wants of its child.
+
+    A named tuple, not a dataclass: a fifth of the time until a user endpoint starts would go
+    into importing `dataclasses`.
 
     Attributes:
         is_probe: only try whether all namespaces can be had.
@@ -63,7 +63,7 @@ class Order:
 
     def to_bytes(self) -> bytes:
         """Return the order in the form that travels."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(self._asdict()).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Order:
@@ -229,11 +229,11 @@ def _sweep() -> int:
 
 def _descendants() -> Iterator[int]:
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                parent = int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib costs as much as json)
+        if name.isdecimal():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+                children.setdefault(parent, []).append(int(name))
     waiting = [os.getpid()]
     while waiting:
         below = children.get(waiting.pop(), [])

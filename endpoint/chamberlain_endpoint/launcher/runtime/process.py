@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_endpoint.launcher.loop import Loop, Timer
@@ -80,12 +80,24 @@ class ProcessRuntime:
     Args:
         accounts_dir: where the accounts' folders are made.
         is_multi: user endpoints become their account; else they stay who we are.
+        may_own_space: use process spaces where the kernel allows them.
+        stand_in: program and arguments to run in place of every user endpoint, for tests.
     """
 
-    def __init__(self, loop: Loop, accounts_dir: Path, *, is_multi: bool) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        accounts_dir: Path,
+        *,
+        is_multi: bool,
+        may_own_space: bool = True,
+        stand_in: tuple[str, ...] = (),
+    ) -> None:
         self._loop = loop
         self._accounts_dir = accounts_dir
         self._is_multi = is_multi
+        self._may_own_space = may_own_space
+        self._stand_in = stand_in
         self._is_own_space = False
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
@@ -93,7 +105,7 @@ class ProcessRuntime:
     def open(self, on_exit: Callable[[Exit], None]) -> None:
         """Find out what the kernel allows, and begin to renew leases."""
         self._on_exit = on_exit
-        if os.geteuid() == 0:
+        if self._may_own_space and os.geteuid() == 0:
             self._is_own_space = self._can_have_own_space()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
@@ -115,7 +127,7 @@ class ProcessRuntime:
                 uid=account.uid if self._is_multi else None,
                 gid=account.gid,
                 groups=tuple(group.gid for group in account.groups),
-                arguments=spec.arguments,
+                arguments=self._stand_in or spec.arguments,
                 environment=spec.environment,
                 account_dir=str(folder),
                 state_name=spec.state_dir.name,
@@ -172,7 +184,7 @@ class ProcessRuntime:
                 told = os.memfd_create("order")
                 stack.callback(os.close, told)
                 with os.fdopen(os.dup(told), "wb") as file:
-                    file.write(_with_report(order, report_end).to_bytes())
+                    file.write(order._replace(report_fd=report_end).to_bytes())
                 os.lseek(told, 0, os.SEEK_SET)
                 stack.enter_context(_blocked_signals())
                 if order.is_own_space:
@@ -212,9 +224,12 @@ class ProcessRuntime:
         except OSError as error:
             reason = str(error)
         else:
-            _, errors = keeper.communicate(timeout=_PROBE_S)
-            with os.fdopen(report, "rb") as file:
-                reason = (file.read(TAIL_BYTES) + errors[-TAIL_BYTES:]).decode(errors="replace")
+            with keeper, os.fdopen(report, "rb") as file:
+                # Standard input stays open until it is gone: it looks whether we live.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    keeper.wait(_PROBE_S)
+                keeper.kill()
+                reason = file.read(TAIL_BYTES).decode(errors="replace")
             if keeper.returncode == 0:
                 return True
         _log.warning(
@@ -293,11 +308,6 @@ class ProcessRuntime:
         process.close()
 
 
-def _with_report(order: child.Order, report_fd: int) -> child.Order:
-    fields = {name: getattr(order, name) for name in order.__slots__}
-    return child.Order(**{**fields, "report_fd": report_fd})
-
-
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
     # The keeper inherits the mask: a stop that comes while it still starts is kept for it.
@@ -311,17 +321,18 @@ def _blocked_signals() -> Iterator[None]:
 
 def _exit_of(process: _Process) -> Exit:
     tail = bytes(process.tails[process.stderr])
-    code = process.keeper.returncode
-    try:
-        told = json.loads(process.tails[process.report])
-    except ValueError:
-        # Killed before it could report.
-        if code < 0:
-            return Exit(process.user_endpoint, None, -code, tail)
-        return Exit(process.user_endpoint, code, None, tail, failure="the keeper failed")
+    told: dict[str, Any] = {}
+    for line in process.tails[process.report].splitlines():
+        told.update(json.loads(line))
+    # First what the fork said that could not run, then what the keeper saw of its end.
     if "failed" in told:
         return Exit(process.user_endpoint, _FAILED_CODE, None, tail, failure=str(told["failed"]))
-    return Exit(process.user_endpoint, told.get("exit"), told.get("signal"), tail)
+    if told:
+        return Exit(process.user_endpoint, told.get("exit"), told.get("signal"), tail)
+    code = process.keeper.returncode
+    if code < 0:
+        return Exit(process.user_endpoint, None, -code, tail)
+    return Exit(process.user_endpoint, code, None, tail, failure="the keeper told nothing")
 
 
 def _make_account_dir(accounts_dir: Path, uid: int, gid: int) -> Path:
