@@ -222,7 +222,7 @@ def _file_faults(settings: ManagerSettings) -> Iterator[str]:
         yield f"user_config_schema_path: {schema} does not exist"
 
 
-def read_schema(path: Path) -> dict[str, Any] | bool | None:
+def read_schema(path: Path) -> dict[str, Any] | None:
     """Return the JSON schema in `path`, or None when there is no such file.
 
     Raises:
@@ -236,6 +236,6 @@ def read_schema(path: Path) -> dict[str, Any] | bool | None:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(document, dict | bool):
+    if not isinstance(document, dict):
         raise ValueError(f"{path} is not a JSON schema: an object is needed")
     return document

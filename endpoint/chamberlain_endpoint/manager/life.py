@@ -62,15 +62,13 @@ _MOVES: Final = MappingProxyType(
     {
         (State.WISHED, Seen.VERDICT_YES): Move(State.ADMITTED, "admitted"),
         (State.WISHED, Seen.VERDICT_NO): Move(State.REFUSED, "refused"),
-        (State.WISHED, Seen.OUT_OF_TIME): Move(State.FAILED, "failed"),
-        # After a crash between launch and record, the world is ahead of the records.
-        (State.WISHED, Seen.LAUNCHED): Move(State.STARTED, "started"),
-        (State.WISHED, Seen.ENDED): Move(State.GONE, "ended"),
-        (State.WISHED, Seen.FAILED): Move(State.FAILED, "failed"),
+        # Nobody's fault: `ended` lets the hub ask again, `failed` would end the tasks.
+        (State.WISHED, Seen.OUT_OF_TIME): Move(State.GONE, "ended"),
+        (State.ADMITTED, Seen.OUT_OF_TIME): Move(State.GONE, "ended"),
         (State.ADMITTED, Seen.LAUNCHED): Move(State.STARTED, "started"),
         (State.ADMITTED, Seen.RAN_ALREADY): Move(State.JOINED, "started"),
         (State.ADMITTED, Seen.LAUNCH_REFUSED): Move(State.FAILED, "failed"),
-        (State.ADMITTED, Seen.OUT_OF_TIME): Move(State.FAILED, "failed"),
+        # After a crash between launch and record, the world is ahead of the records.
         (State.ADMITTED, Seen.ENDED): Move(State.GONE, "ended"),
         (State.ADMITTED, Seen.FAILED): Move(State.FAILED, "failed"),
         (State.STARTED, Seen.ENDED): Move(State.GONE, "ended"),

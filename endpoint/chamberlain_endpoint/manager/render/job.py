@@ -47,7 +47,7 @@ class RenderJob(msgspec.Struct, frozen=True, kw_only=True):
     runtime: dict[str, Any]
     template: str
     sources: dict[str, str]
-    json_schema: dict[str, Any] | bool | None
+    json_schema: dict[str, Any] | None
     who: Who
     parent_config: dict[str, Any]
     environment: dict[str, str]

@@ -21,7 +21,7 @@ _MOST_FAULTS: Final = 10
 _FAULT_CHARS: Final = 300
 
 
-def check_options(options: dict[str, Any], schema: dict[str, Any] | bool | None) -> None:
+def check_options(options: dict[str, Any], schema: dict[str, Any] | None) -> None:
     """Check `options` against our limits and the site's schema.
 
     Raises:
@@ -40,7 +40,7 @@ def check_options(options: dict[str, Any], schema: dict[str, Any] | bool | None)
         _check_schema(options, schema)
 
 
-def _check_schema(options: dict[str, Any], schema: dict[str, Any] | bool) -> None:
+def _check_schema(options: dict[str, Any], schema: dict[str, Any]) -> None:
     kind = validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -51,7 +51,7 @@ def _check_schema(options: dict[str, Any], schema: dict[str, Any] | bool) -> Non
             f"{error.message:.{_FAULT_CHARS}}. Tell its administrator.",
         ) from None
     # An empty registry: a `$ref` to an address is refused, never fetched.
-    validator = kind(schema, registry=Registry())  # type: ignore[call-arg]
+    validator = kind(schema, registry=Registry())
     faults = list(islice(validator.iter_errors(options), _MOST_FAULTS))
     if faults:
         raise _refused("; ".join(_sentence(fault) for fault in faults))

@@ -6,15 +6,12 @@ The manager never calls it: `server.py` does, in a child. The offline command
 
 from __future__ import annotations
 
-import json
-
 from chamberlain_endpoint import rendered
 from chamberlain_endpoint.manager.render.document import load_document
 from chamberlain_endpoint.manager.render.job import Rendered, RenderJob, RenderRefusedError
 from chamberlain_endpoint.manager.render.options import check_options
 from chamberlain_endpoint.manager.render.template import render_text
 from chamberlain_wire.errors import ErrorCode
-from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
 
 
 class InlineRenderer:
@@ -38,11 +35,4 @@ def render(job: RenderJob) -> Rendered:
         config = rendered.parse(document)
     except rendered.ConfigInvalidError as error:
         raise RenderRefusedError(ErrorCode.CONFIG_INVALID, error.public) from None
-    config_json = json.dumps(config.model_dump(mode="json"), separators=(",", ":"))
-    if len(config_json) > MAX_RENDERED_CONFIG_BYTES:
-        raise RenderRefusedError(
-            ErrorCode.CONFIG_INVALID,
-            f"The rendered configuration has {len(config_json)} bytes; "
-            f"the limit is {MAX_RENDERED_CONFIG_BYTES}.",
-        )
-    return Rendered(config=config_json, deprecated=deprecated)
+    return Rendered(config=rendered.to_json(config), deprecated=deprecated)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import jinja2
 from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment, SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 
 from chamberlain_endpoint.manager.render.job import RenderJob, RenderRefusedError
 from chamberlain_endpoint.manager.render.options import RESERVED
@@ -26,8 +26,12 @@ MAX_TEXT_CHARS: Final = 256 * 1024
 _CAUSE_CHARS: Final = 400
 
 
-class TimeUpError(Exception):
-    """The render used up its time. Raised from a signal, wherever it happens to be."""
+class TimeUpError(BaseException):
+    """The render used up its time. Raised from a signal, wherever it happens to be.
+
+    No `Exception`: templates swallow those (`x is defined` does), and Jinja rewrites their
+    tracebacks, which fails for one that strikes between two lines.
+    """
 
 
 def render_text(job: RenderJob) -> tuple[str, list[str]]:
@@ -37,6 +41,7 @@ def render_text(job: RenderJob) -> tuple[str, list[str]]:
         RenderRefusedError: with the template's line and the cause.
     """
     environment = _environment(job)
+    template = None
     try:
         source = job.sources[job.template]
         names = meta.find_undeclared_variables(environment.parse(source, job.template))
@@ -50,6 +55,11 @@ def render_text(job: RenderJob) -> tuple[str, list[str]]:
         raise _failed(
             job.template, None, f"it includes {error.name!r}, which is not there"
         ) from None
+    except TimeUpError as error:
+        name, line = _place(error.__traceback__, job)
+        if template is not None and template.name == name and line is not None:
+            line = template.get_corresponding_lineno(line)
+        raise _failed(name, line, "it does not come to an end") from None
     except Exception as error:  # noqa: BLE001 - a template can raise anything
         name, line = _place(error.__traceback__, job)
         raise _failed(name, line, _cause(error)) from None
@@ -113,19 +123,27 @@ def _place(traceback: TracebackType | None, job: RenderJob) -> tuple[str, int | 
     while traceback is not None:
         file_name = traceback.tb_frame.f_code.co_filename
         if file_name in job.sources:
-            name, line = file_name, traceback.tb_lineno
+            name, line = file_name, _line(traceback)
         traceback = traceback.tb_next
     return name, line
+
+
+def _line(traceback: TracebackType) -> int | None:
+    """Return the line of `traceback`; the one before, for a signal that struck between two."""
+    line = None
+    for start, _, number in traceback.tb_frame.f_code.co_lines():
+        if start > traceback.tb_lasti:
+            break
+        line = number or line
+    return line
 
 
 def _cause(error: Exception) -> str:
     match error:
         case jinja2.UndefinedError():
-            return f"{error.message} (a value that the caller did not give)"
-        case SecurityError():
-            return f"it is not allowed to do this: {error.message}"
-        case TimeUpError():
-            return "it does not come to an end"
+            return f"{error.message}, and the template gives no default"
+        case jinja2.exceptions.SecurityError():
+            return f"it may not do this: {error.message}"
         case MemoryError():
             return "it needs too much memory"
         case _:
@@ -136,5 +154,6 @@ def _failed(name: str, line: int | None, cause: str) -> RenderRefusedError:
     where = name if line is None else f"{name}, line {line}"
     return RenderRefusedError(
         ErrorCode.TEMPLATE_FAILED,
-        f"The endpoint's template cannot be rendered ({where}): {cause:.{_CAUSE_CHARS}}.",
+        f"The endpoint's template cannot be rendered ({where}): "
+        f"{cause.rstrip('.')[:_CAUSE_CHARS]}.",
     )
