@@ -138,7 +138,7 @@ def _settle_in(job: Job) -> None:
 
 
 @cache
-def _allowed_of(names: tuple[str, ...]) -> frozenset[Strategy]:
+def _allowed_of(names: tuple[str, ...]) -> frozenset[Strategy] | None:
     return parse_allowed(names)
 
 

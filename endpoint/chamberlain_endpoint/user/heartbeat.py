@@ -69,7 +69,7 @@ class Heartbeat:
             "posix_gid": os.getgid(),
             "identity": self._identity,
         }
-        transitions = {}
+        transitions: dict[str, list[TaskTransition]] = {}
         for task_id, at_ns in started:
             if len(transitions) == MOST_TRANSITIONS:
                 break

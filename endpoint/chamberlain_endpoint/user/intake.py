@@ -29,6 +29,11 @@ class Arrival:
     job: Job
     delivery: Delivery
 
+    @property
+    def task_id(self) -> TaskId:
+        """Which task it is."""
+        return self.job.task_id
+
 
 @dataclass(frozen=True, slots=True)
 class Turned:

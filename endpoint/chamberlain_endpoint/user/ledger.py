@@ -73,11 +73,13 @@ class Turn:
         started: tasks that will be handed to the engine.
         finished: tasks with their encoded results, which will be published.
         confirmed: tasks whose results the broker has.
+        ended: how many of `finished` came from the engine; not written.
     """
 
     started: list[TaskId] = field(default_factory=list)
     finished: dict[TaskId, bytes] = field(default_factory=dict)
     confirmed: list[TaskId] = field(default_factory=list)
+    ended: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.started or self.finished or self.confirmed)

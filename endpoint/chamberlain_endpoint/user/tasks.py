@@ -59,7 +59,7 @@ class Tasks:
 
     def pick(self, room: int) -> list[Job]:
         """Take up to `room` waiting tasks, first come first, and count them as running."""
-        jobs = []
+        jobs: list[Job] = []
         while self._waiting and len(jobs) < room:
             task_id = self._waiting.popleft()
             entry = self._open[task_id]
