@@ -21,7 +21,7 @@ def call(question: dict[str, Any]) -> dict[str, Any]:
     """Return what became of one call.
 
     Args:
-        question: `example` (path of the file), `endpoint`, `name`, `options` (or None).
+        question: `example` (path of the file), `endpoint`, `options`.
     """
     spec = importlib.util.spec_from_file_location("hello", question["example"])
     if spec is None or spec.loader is None:
@@ -31,10 +31,8 @@ def call(question: dict[str, Any]) -> dict[str, Any]:
     spec.loader.exec_module(example)
     answer: dict[str, Any] = {"task_id": None, "result": None, "error": None}
     started = time.monotonic()
-    with Executor(
-        endpoint_id=question["endpoint"], user_endpoint_config=question["options"]
-    ) as executor:
-        future = executor.submit(example.hello, question["name"])
+    with Executor(question["endpoint"], user_endpoint_config=question["options"]) as executor:
+        future = executor.submit(example.hello)
         answer["task_id"] = future.task_id
         try:
             answer["result"] = future.result(timeout=_LIMIT_S)

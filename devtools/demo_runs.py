@@ -65,7 +65,6 @@ def _one(site: Site, call: Call) -> Run:
     question = {
         "example": str(ROOT / "examples" / "hello.py"),
         "endpoint": site.endpoint_id,
-        "name": call.identity.partition("@")[0],
         "options": dict(call.options),
     }
     answer = _ask(site, call.identity, question)
@@ -74,14 +73,14 @@ def _one(site: Site, call: Call) -> Run:
     return Run(
         identity=call.identity,
         options=call.options,
-        account=result.get("account"),
+        account=result.get("username"),
         uid=result.get("uid"),
         user_endpoint=_user_endpoint(site, call.identity, answer["task_id"]),
-        result=result.get("greeting"),
+        result=f"hello from {result['hostname']}" if result else None,
         error=answer["error"],
         seconds=answer.get("seconds", 0.0),
         as_expected=(
-            result.get("account") == expected_account and answer["error"] is None
+            result.get("username") == expected_account and answer["error"] is None
             if call.succeeds
             else answer["error"] is not None
         ),

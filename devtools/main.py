@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
 import click
 
-from devtools import checks, demo, demo_runs, environment, testing
+from devtools import bench, checks, demo, demo_runs, environment, stage, testing
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, last_line
 
@@ -75,22 +76,53 @@ def demo_command(as_json: bool, keep: bool, down: bool) -> None:
     if down and (keep or as_json):
         raise click.UsageError("--down goes alone")
     report = Reporter()
-    with demo.alone(demo.folder()), demo.ended_by_signals():
-        show = demo.Demo(demo.folder(), report)
+    with stage.held(stage.default_folder()):
+        show = demo.Demo(stage.default_folder(), report)
         if down:
             removed = show.down()
             report.line(f"Removed: {', '.join(removed) or 'nothing was there'}.")
             report.line("Debian packages that it needed stay installed.")
             sys.exit(last_line(max(1, len(removed)), 0))
-        runs, site = show.run(keep=keep)
+        runs = show.run(keep=keep)
     passed = sum(run.as_expected for run in runs)
     if as_json:
         click.echo(demo_runs.as_json(runs))
     else:
         demo_runs.print_table(runs)
     if keep:
-        report.line(demo.how_to_use(site))
+        report.line(show.how_to_use())
     sys.exit(last_line(passed, len(runs) - passed, to_stderr=as_json))
+
+
+@cli.command("bench")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@click.option("--tasks", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(["threads", "htex"]),
+    default=("threads", "htex"),
+    help="Only this engine.",
+)
+def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
+    """Measure the path of a task through the SDK: cold start, warm round trip, tasks a second.
+
+    On a throwaway site of this machine, as the demo's; everything but the installed programs
+    is removed afterwards.
+    """
+    report = Reporter()
+    with stage.held(stage.default_folder()):
+        figures = bench.run(stage.default_folder(), report, tasks=tasks, engines=engines)
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+    else:
+        bench.print_table(figures)
+    late = bench.missed(figures)
+    for words in late:
+        report.line(f"Not reached: {words}")
+    # A missed target is a figure, not a fault.
+    sys.exit(last_line(len(figures["engines"]), 0, to_stderr=as_json))
 
 
 def main() -> None:
