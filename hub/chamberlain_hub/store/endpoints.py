@@ -49,14 +49,14 @@ class Endpoints(Topic):
             where=endpoints.c.owner == endpoint.owner,
         )
         with self._database.write() as connection:
-            if connection.execute(statement).rowcount == 0:
+            row = connection.execute(statement.returning(endpoints)).first()
+            if row is None:
                 raise ForbiddenError(
                     public=(
                         f"Endpoint {endpoint.id} is registered by another identity. Use the "
                         "token of its owner, or configure a new endpoint."
                     )
                 )
-            row = connection.execute(_by_id(endpoint.id)).one()
         return _as_endpoint(row)
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:

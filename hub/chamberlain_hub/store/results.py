@@ -70,7 +70,7 @@ class Results(Topic):
             for row in rows:
                 result = Result(task_id=row.id, data=message, error_details=error)
                 ends.append(ReceivedResult(user_endpoint, result, codec.encode(result)))
-            _end(connection, ends, at, proves_life=False)
+            _end(connection, ends, at)
         return [
             _finished(row, first=True, body=end.body) for row, end in zip(rows, ends, strict=True)
         ]
@@ -95,13 +95,7 @@ def _stored(connection: sa.Connection, ids: Iterable[str]) -> dict[str, bytes]:
     }
 
 
-def _end(
-    connection: sa.Connection,
-    ends: Sequence[ReceivedResult],
-    at: float,
-    *,
-    proves_life: bool = True,
-) -> None:
+def _end(connection: sa.Connection, ends: Sequence[ReceivedResult], at: float) -> None:
     if not ends:
         return
     for state in ENDED:
@@ -116,14 +110,13 @@ def _end(
     )
     for part in chunks(end.result.task_id for end in ends):
         connection.execute(sa.delete(payloads).where(payloads.c.task.in_(part)))
-    if proves_life:
-        # A finished task ends the row of failures after which we would stop asking.
-        senders = sorted({end.sender for end in ends})
-        connection.execute(
-            sa.update(user_endpoints)
-            .where(user_endpoints.c.id.in_(senders), user_endpoints.c.failures > 0)
-            .values(failures=0)
-        )
+    # An ended task ends the row of failures after which nobody would be asked to start again.
+    senders = sorted({end.sender for end in ends})
+    connection.execute(
+        sa.update(user_endpoints)
+        .where(user_endpoints.c.id.in_(senders), user_endpoints.c.failures > 0)
+        .values(failures=0)
+    )
 
 
 def _finished(row: sa.Row[Any], *, first: bool, body: bytes) -> FinishedTask:
