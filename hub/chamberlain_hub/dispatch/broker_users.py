@@ -27,7 +27,7 @@ class BrokerUsers(Protocol):
     raises `BrokerAdminUnreachableError`."""
 
     def prepare(self) -> None:
-        """Make the virtual host, if it is not there."""
+        """Make the virtual host, if it is not there, and let the hub itself in."""
 
     def grant(self, user: str, password: Secret[str], grant: Grant) -> None:
         """Make `user`, allowed to do what `grant` says and nothing else. A repeat replaces."""

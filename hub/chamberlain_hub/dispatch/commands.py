@@ -54,7 +54,7 @@ class Verdict:
 class _Flight:
     asked_at: float
     command: str = ""
-    verdict: Future[Verdict] = field(default_factory=Future)
+    verdict: Future[Verdict | None] = field(default_factory=Future)
 
 
 class Commands:
@@ -89,7 +89,7 @@ class Commands:
 
     def ensure_started(
         self, user_endpoint: UserEndpoint, principal: Principal, source: str
-    ) -> Future[Verdict]:
+    ) -> Future[Verdict | None]:
         """Ask for a start, unless one is in flight, and return its verdict to come.
 
         Args:
@@ -98,7 +98,7 @@ class Commands:
 
         Returns:
             A future that may never end: wait with a limit, and do not cancel it, others wait
-            for it too. It fails when the command could not be sent; the sweep asks again.
+            for it too. None: the command could not be sent; the sweep asks again.
         """
         flight, ours = self._board(user_endpoint)
         if ours:
@@ -244,7 +244,7 @@ class Commands:
             },
         )
         if not flight.verdict.done():
-            flight.verdict.set_exception(error)
+            flight.verdict.set_result(None)
         self._on_trouble()
 
 

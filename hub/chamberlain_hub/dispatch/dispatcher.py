@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -35,6 +36,8 @@ from chamberlain_wire.broker.port import (
 
 log = logging.getLogger(__name__)
 
+_OPEN_S: Final = 3.0
+
 Connect = Callable[[OnLink], TopologyBroker]
 
 
@@ -55,6 +58,8 @@ class Dispatcher:
     Args:
         connect: makes the hub's own broker connection, not opened yet.
         key: signs assertions.
+        on_refused: called, in any thread, when the broker does not accept the hub any more;
+            nothing can be done then but to end.
 
     Attributes:
         outbox, queues, commands, credentials, failures, sweep: for the parts above.
@@ -69,9 +74,11 @@ class Dispatcher:
         key: Ed25519PrivateKey,
         settings: DispatchSettings,
         *,
+        on_refused: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.link_up = False
+        self._on_refused = on_refused
         self._consuming = False
         self._users = users
         self._broker = broker = connect(self._on_link)
@@ -108,7 +115,9 @@ class Dispatcher:
         self._heartbeats.start()
         self.sweep.start()
         try:
-            self._broker.open()
+            # First: a connection to a virtual host that is not there is refused for good.
+            self._users.prepare()
+            self._broker.open(timeout_s=_OPEN_S)
         except AccessRefusedError:
             self.stop()
             raise
@@ -137,7 +146,8 @@ class Dispatcher:
         if link is Link.UP:
             self.sweep.soon(self._prepare_broker)
         elif link is Link.REFUSED:
-            log.error("the broker refuses the hub", extra={"event": "broker.refused"})
+            log.error("the broker refuses the hub", extra={"event": "hub.refused"})
+            self._on_refused()
 
     def _prepare_broker(self) -> None:
         self.queues.shared()

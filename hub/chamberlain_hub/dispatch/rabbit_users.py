@@ -42,6 +42,7 @@ class RabbitUsers:
             "Authorization": "Basic " + base64.b64encode(login.encode()).decode(),
             "Content-Type": "application/json",
         }
+        self._me = quote(unquote(parts.username or ""), safe="")
         self._vhost = quote(vhost, safe="")
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, timeout=_TIMEOUT, retries=False)
 
@@ -49,6 +50,11 @@ class RabbitUsers:
         """See `BrokerUsers.prepare`."""
         if self._ask("GET", f"/api/vhosts/{self._vhost}", missing_ok=True) is None:
             self._ask("PUT", f"/api/vhosts/{self._vhost}", {})
+            self._ask(
+                "PUT",
+                f"/api/permissions/{self._vhost}/{self._me}",
+                {"configure": ".*", "write": ".*", "read": ".*"},
+            )
 
     def grant(self, user: str, password: Secret[str], grant: Grant) -> None:
         """See `BrokerUsers.grant`."""

@@ -72,7 +72,7 @@ class Prepared:
     submission: Submission
     group: TaskGroupId
     user_endpoint: UserEndpoint
-    verdict: Future[Verdict] | None
+    verdict: Future[Verdict | None] | None
     live: bool
 
 
@@ -191,7 +191,7 @@ class Submissions:
         submission: Submission,
         endpoint: Endpoint,
         user_endpoint: UserEndpoint,
-    ) -> Future[Verdict] | None:
+    ) -> Future[Verdict | None] | None:
         verdict = self._dispatcher.commands.ensure_started(
             user_endpoint, principal, submission.source
         )
