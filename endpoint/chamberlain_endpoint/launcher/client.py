@@ -32,18 +32,13 @@ class LauncherUnreachableError(ChamberlainError):
     public = "The endpoint cannot start anything at the moment; try again later."
 
 
-class LauncherRefusedError(ChamberlainError):
+class LauncherRefusedError(protocol.RelayedError):
     """The launcher decided: no. Pass `word` and `public` on; `str(error)` is for the log.
 
-    Attributes:
-        word: the code of the refusal. `UNAVAILABLE` alone is worth another try.
+    `word` is the code of the refusal; `UNAVAILABLE` alone is worth another try.
     """
 
     code = ErrorCode.START_FAILED
-
-    def __init__(self, word: ErrorCode, public: str, detail: str) -> None:
-        super().__init__(detail, public=public)
-        self.word = word
 
 
 class LauncherClient:

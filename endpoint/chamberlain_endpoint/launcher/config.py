@@ -22,6 +22,7 @@ from chamberlain_wire.ids import canonical
 
 _MAX_SOCKET_PATH_BYTES: Final = 107
 _KEY_BYTES: Final = 32
+_USUAL_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
 class ConfigRefusedError(ChamberlainError):
@@ -51,8 +52,7 @@ class PolicySettings:
 
     Attributes:
         allowed_groups: one of these must be among the account's groups; empty: all may.
-        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped,
-            and the longest grace that a stop may ask for.
+        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped.
     """
 
     min_uid: int = 1000
@@ -87,7 +87,7 @@ class LauncherSettings:
     manager_user: str = ""
     identity_mapping: Path | None = None
     python: Path = Path(sys.executable)
-    path: str = "/usr/local/bin:/usr/bin:/bin"
+    path: str = _USUAL_PATH
     owner_identity: str = ""
     policy: PolicySettings = field(default_factory=PolicySettings)
 
@@ -135,7 +135,7 @@ def parse(content: bytes) -> LauncherSettings:
         manager_user=table.text("manager_user", ""),
         identity_mapping=table.path("identity_mapping") if table.has("identity_mapping") else None,
         python=table.path("python", sys.executable),
-        path=table.text("path", LauncherSettings.path),
+        path=table.text("path", _USUAL_PATH),
         owner_identity=_uuid(table, "owner_identity", required=False),
         policy=_policy(table),
     )

@@ -39,6 +39,23 @@ class RequestRefusedError(ChamberlainError):
     public = "The launcher does not know such a request."
 
 
+class RelayedError(ChamberlainError):
+    """A refusal that another process decided.
+
+    Attributes:
+        word: its code.
+    """
+
+    def __init__(self, word: ErrorCode, public: str, detail: str) -> None:
+        super().__init__(detail, public=public)
+        self.word = word
+
+
+def word_of(error: ChamberlainError) -> ErrorCode:
+    """Return the code of `error`, also when another process raised it."""
+    return error.word if isinstance(error, RelayedError) else error.code
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Ask who serves here."""
@@ -316,7 +333,7 @@ def refusal_document(number: int, error: ChamberlainError) -> dict[str, Any]:
     return {
         "id": number,
         "ok": False,
-        "code": str(error.code),
+        "code": str(word_of(error)),
         "public": error.public,
         "detail": str(error),
     }

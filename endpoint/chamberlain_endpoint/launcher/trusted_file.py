@@ -45,7 +45,7 @@ def read(path: Path, owners: frozenset[int]) -> bytes:
         # The opened file itself is read again through its own number: the name is not
         # looked up twice.
         fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
+        with os.fdopen(fd, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise UntrustedPathError(f"{path} has more than {MAX_BYTES} bytes")
