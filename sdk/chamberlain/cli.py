@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import importlib.util
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ def whoami(as_json: bool) -> None:
     """
     me = _client().whoami()
     if as_json:
-        return _json(me)
+        _json(me)
+        return
     click.echo(f"{me.get('preferred_username', '')}  ({me.get('name') or 'no name given'})")
     rows = [
         (one.get("username", ""), one.get("sub") or one.get("id", ""), one.get("status", ""))
@@ -94,16 +96,16 @@ def endpoints(mine: bool, status: bool, as_json: bool) -> None:
         for one in found:
             one.setdefault("status", client.endpoint_status(one["uuid"]).get("status"))
     if as_json:
-        return _json(found)
+        _json(found)
+        return
     if not found:
         click.echo("No endpoint that you may use. Ask your site's administrator for access.")
-        return None
+        return
     rows = [
         (one["uuid"], one.get("status") or "", one.get("display_name") or one.get("name") or "")
         for one in found
     ]
     _table(("ENDPOINT", "STATUS", "NAME"), rows)
-    return None
 
 
 @main.command(
@@ -121,54 +123,60 @@ Examples:
 @click.option("--config", metavar="JSON", help="Options of the endpoint, or @FILE with them.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
 @json_option
-def run(  # noqa: PLR0913 - one for each option of the command
-    function: str,
-    endpoint: str,
-    args: Sequence[str],
-    kwargs: Sequence[str],
-    config: str | None,
-    timeout: float | None,
-    as_json: bool,
-) -> None:
+def run(function: str, endpoint: str, as_json: bool, **call: Any) -> None:
     """Run FUNCTION of FILE once on ENDPOINT and print what it returns.
 
     ENDPOINT is an id or a name that `chamberlain endpoints` lists. FILE travels along, and so
     do your own modules that it imports; installed packages must be installed over there.
     Arguments are JSON; what is no JSON is taken as text.
     """
+    called = _load(function)
+    answer = _run_once(
+        called,
+        endpoint,
+        [_value(text) for text in call["args"]],
+        dict(_named(text) for text in call["kwargs"]),
+        _options(call["config"]),
+        call["timeout"],
+    )
+    if as_json:
+        _json(answer)
+    elif answer["error"] is not None:
+        click.echo(answer["error"], err=True)
+    else:
+        click.echo(_shown(answer["result"]))
+    if answer["error"] is not None:
+        sys.exit(1)
+
+
+def _run_once(
+    function: Callable[..., Any],
+    endpoint: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+    timeout_s: float | None,
+) -> dict[str, Any]:
     from chamberlain.executor import Executor
 
-    called = _load(function)
-    options = _options(config)
-    named = dict(_named(text) for text in kwargs)
     client = _client()
-    where = _endpoint_id(client, endpoint)
     answer: dict[str, Any] = {"task_id": None, "result": None, "error": None}
-    executor = Executor(where, client, user_endpoint_config=options)
+    executor = Executor(_endpoint_id(client, endpoint), client, user_endpoint_config=options)
     try:
-        future = executor.submit(called, *map(_value, args), **named)
+        future = executor.submit(function, *args, **kwargs)
         answer["task_id"] = future.task_id
-        answer["result"] = future.result(timeout)
-    except TimeoutError as error:
-        if timeout is None or not answer["task_id"]:
-            answer["error"] = _told(error)
+        if concurrent.futures.wait([future], timeout_s).done:
+            answer["result"] = future.result()
         else:
             answer["error"] = (
-                f"no result within {timeout:g} s; task {answer['task_id']} goes on. "
+                f"no result within {timeout_s:g} s; task {future.task_id} goes on. "
                 "`chamberlain tasks` shows its state."
             )
     except Exception as error:  # noqa: BLE001 - the user's function may raise anything
         answer["error"] = _told(error)
-    finally:
-        executor.shutdown(wait=answer["error"] is None)
-    if as_json:
-        _json(answer)
-    elif answer["error"]:
-        click.echo(answer["error"], err=True)
-    else:
-        click.echo(_shown(answer["result"]))
-    if answer["error"]:
-        sys.exit(1)
+    # At the end of the process the session is given back; nothing is left to wait for.
+    executor.shutdown(wait=False)
+    return answer
 
 
 @main.command()
@@ -179,10 +187,11 @@ def tasks(limit: int, state: str | None, as_json: bool) -> None:
     """List your tasks, newest first."""
     found = _client().tasks(limit=limit, state=state)
     if as_json:
-        return _json(found)
+        _json(found)
+        return
     if not found:
         click.echo("No tasks.")
-        return None
+        return
     rows = [
         (
             one["task_id"],
@@ -194,7 +203,6 @@ def tasks(limit: int, state: str | None, as_json: bool) -> None:
         for one in found
     ]
     _table(("TASK", "STATE", "FUNCTION", "SUBMITTED", "COMPLETED"), rows)
-    return None
 
 
 @functools.cache
@@ -242,7 +250,7 @@ def _load(text: str) -> Callable[..., Any]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - the user's file may raise anything
+    except Exception as error:
         raise ChamberlainError(public=f"{file_name} cannot be run: {_told(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
