@@ -72,6 +72,7 @@ class StandInHub:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 hub.answer(self, "GET", None)
@@ -224,7 +225,7 @@ class StandInHub:
                 "completion_t": "1.0",
             }
             if self.push:
-                self.broker.publish(Outgoing("", PREFIX + group, encode(result))).result(10)
+                self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
 
 
 ENDPOINT = "22222222-2222-4222-8222-222222222222"
