@@ -1,4 +1,4 @@
-"""What all tests share: a real RabbitMQ, started once and ended at the end."""
+"""What all tests share: a real RabbitMQ and a real PostgreSQL, each started once, if needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devtools.postgres import PrivatePostgres
 from devtools.rabbit import PrivateRabbit
 
 
@@ -18,3 +19,14 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRabbit]:
     node.start()
     yield node
     node.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """A real PostgreSQL cluster of this test session's own; each test makes its database."""
+    cluster = PrivatePostgres()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
