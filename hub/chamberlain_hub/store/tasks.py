@@ -120,6 +120,18 @@ class Tasks(Topic):
         )
         return [_as_task(row) for row in self._rows(statement)]
 
+    def open_with_payloads(self, ids: Iterable[str]) -> list[TaskRow]:
+        """Return those of `ids` that did not end, payloads included."""
+        return [
+            _as_task(row)
+            for part in chunks(ids)
+            for row in self._rows(
+                sa.select(tasks, payloads.c.payload, _NO_TEXT.label("body"))
+                .join(payloads, payloads.c.task == tasks.c.id)
+                .where(tasks.c.id.in_(part), tasks.c.completed_at.is_(None))
+            )
+        ]
+
     def task(self, task_id: str) -> TaskRow | None:
         """Return a task with its result, without its payload."""
         found = self.tasks([task_id])
