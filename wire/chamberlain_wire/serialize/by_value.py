@@ -32,7 +32,7 @@ from typing import Any, Final, TypeVar
 import dill
 from dill import _dill
 
-from chamberlain_wire.serialize.origin import SINGLES, globals_of, travels
+from chamberlain_wire.serialize.origin import SINGLES, globals_of, submodules_of, travels
 
 # Any Python that runs our workers reads it; a newer interpreter would choose a newer one.
 _PROTOCOL: Final = 5
@@ -117,7 +117,11 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
         self.save_reduce(FunctionType, made, obj=function)
         for cell in new_cells:
             self._fill_cell(cell)
-        for name, value in globals_of(function).items():
+        named = globals_of(function)
+        if reached := submodules_of(function, named):
+            # Writing them is enough: reading them imports them.
+            self._drop(lambda: self.save(reached))
+        for name, value in named.items():
             if (id(there), name) not in self._set_there:
                 self._call(operator.setitem, there, name, value)
                 # Not before: what the value leads to may need this name while it is read.
