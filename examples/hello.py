@@ -1,6 +1,6 @@
 """Say hello from the cluster: which host, which local account, and a number worked out there.
 
-    python examples/hello.py ENDPOINT_ID [--config '{"max_workers": 2}']
+    python examples/hello.py ENDPOINT_ID [--config '{"MAX_WORKERS": 2}']
 
 Address and token come from CHAMBERLAIN_HUB_URL and CHAMBERLAIN_TOKEN, or from
 ~/.config/chamberlain/config.toml.
