@@ -169,7 +169,10 @@ class HubSettings(BaseModel):
     def _database(cls, value: Secret[str]) -> Secret[str]:
         text = value.reveal()
         scheme = text.partition(":")[0]
-        if not text or (scheme == "postgresql" and "://" in text):
+        if scheme == "postgresql" and "://" in text:
+            _split(text, ("postgresql",), needs_host=False)
+            return value
+        if not text:
             return value
         if scheme != "sqlite":
             raise ValueError("it must begin with sqlite:// or postgresql://")
@@ -264,7 +267,7 @@ def _passwords(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _split(text: str, schemes: tuple[str, ...]) -> SplitResult:
+def _split(text: str, schemes: tuple[str, ...], *, needs_host: bool = True) -> SplitResult:
     try:
         parts = urlsplit(text)
         port_is_good = parts.port is None or parts.port > 0
@@ -274,7 +277,7 @@ def _split(text: str, schemes: tuple[str, ...]) -> SplitResult:
         raise ValueError("host or port of the address cannot be read")
     if parts.scheme not in schemes:
         raise ValueError("it must begin with " + " or ".join(f"{word}://" for word in schemes))
-    if not parts.hostname:
+    if needs_host and not parts.hostname:
         raise ValueError("the address has no host")
     return parts
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any, Final
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -28,11 +29,11 @@ from chamberlain_hub.api.body import BodyLimit
 from chamberlain_hub.api.services import Services
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.credentials import BrokerAddress
-from chamberlain_hub.dispatch.dispatcher import Connect, Dispatcher, DispatchSettings
-from chamberlain_hub.dispatch.broker_users import BrokerUsers
+from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
 from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
 from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.identity.keys import FILE_NAME, load_or_make_signing_key, public_keys_b64
+from chamberlain_hub.store.data_dir import prepare_data_dir
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import BrokerError, OnLink, TopologyBroker
 from chamberlain_wire.broker.rabbit import RabbitBroker
@@ -128,24 +129,62 @@ def serve(settings: HubSettings) -> None:
     """
     prepare_data_dir(settings.data_dir)
     store = Store.open(settings.database_url.reveal())
+    server: list[uvicorn.Server] = []
     refused = threading.Event()
+
+    def end(*_: object) -> None:
+        for one in server:
+            one.should_exit = True
+
+    def on_refused() -> None:
+        refused.set()
+        end()
+
     try:
-        services = make_services(settings, store, on_refused=refused.set)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                make_app(services),
-                host=settings.listen_host,
-                port=settings.listen_port,
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_GOODBYE_S,
-            )
-        )
-        asyncio.run(...)
+        server.append(_server(make_services(settings, store, on_refused=on_refused)))
+        # The server takes these over while it runs, and sends itself the signal again at its
+        # end, which would then kill us before the store is closed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        server[0].run()
     finally:
         store.close()
+    if refused.is_set():
+        raise BrokerRefusedError
+
+
+def _server(services: Services) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(services),
+            host=services.settings.listen_host,
+            port=services.settings.listen_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GOODBYE_S,
+        )
+    )
+
+
+def _document(app: FastAPI) -> None:
+    """Add what FastAPI cannot see to OpenAPI: the body of the hot route, and the token."""
+    components = submit_body.schema()
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
+            parts = document.setdefault("components", {})
+            parts.setdefault("schemas", {}).update(components)
+            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"token": []}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

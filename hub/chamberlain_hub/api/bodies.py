@@ -82,6 +82,4 @@ class EndpointBody(Body):
 class BatchStatusBody(Body):
     """Ids of tasks whose state is asked."""
 
-    task_ids: Annotated[
-        list[Annotated[str, BeforeValidator(_as_text)]], Field(max_length=_MAX_IDS)
-    ]
+    task_ids: Annotated[list[Annotated[str, BeforeValidator(_as_text)]], Field(max_length=_MAX_IDS)]

@@ -43,9 +43,7 @@ def put_endpoint(hub: Hub, caller: Caller, endpoint_id: str, body: EndpointBody)
 
 
 @router.get("/v2/endpoints", summary="Endpoints")
-def list_endpoints(
-    hub: Hub, caller: Caller, role: Literal["owner", "any"] = "owner"
-) -> Response:
+def list_endpoints(hub: Hub, caller: Caller, role: Literal["owner", "any"] = "owner") -> Response:
     """`owner`: the caller's own. `any`: also public ones, and those that the caller manages."""
     mine = role == "owner"
     store = hub.store
@@ -101,9 +99,7 @@ def delete_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
         dispatcher.failures.fail_open(
             user_endpoint.id, ErrorCode.ENDPOINT_NOT_FOUND, "The endpoint was deleted."
         )
-        dispatcher.credentials.end_user_endpoint(
-            user_endpoint.id, up_to=user_endpoint.generation
-        )
+        dispatcher.credentials.end_user_endpoint(user_endpoint.id, up_to=user_endpoint.generation)
         dispatcher.queues.delete_user_endpoint(user_endpoint.id)
     dispatcher.queues.delete_endpoint(endpoint.id)
     hub.store.delete_endpoint(endpoint.id)

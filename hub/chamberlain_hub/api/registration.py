@@ -74,7 +74,9 @@ def _endpoint(
         metadata=metadata,
         schema=_schema(metadata.pop("user_config_schema", None)),
         template=template,
-        allowed_functions=None if allowed is None else tuple(FunctionId(str(one)) for one in allowed),
+        allowed_functions=None
+        if allowed is None
+        else tuple(FunctionId(str(one)) for one in allowed),
         authentication_policy=body.authentication_policy,
         subscription=body.subscription_uuid,
         high_assurance=bool(body.high_assurance),

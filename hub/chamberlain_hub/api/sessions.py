@@ -19,9 +19,7 @@ class SessionNotFoundError(ChamberlainError):
     public = "There is no such session."
 
 
-@router.get(
-    "/v2/get_amqp_result_connection_url", summary="Begin a session: where results are read"
-)
+@router.get("/v2/get_amqp_result_connection_url", summary="Begin a session: where results are read")
 def begin_session(hub: Hub, caller: Caller) -> Response:
     """A fresh broker user for each call. It ends with `DELETE`, or when it has had no
     connection for a while."""

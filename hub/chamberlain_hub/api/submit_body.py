@@ -23,7 +23,6 @@ _MAX_RUNTIME_BYTES: Final = 32 * 1024
 _MAX_RESOURCES_BYTES: Final = 32 * 1024
 
 
-
 class SubmitBody(msgspec.Struct, frozen=True):
     """Tasks to run at one endpoint with one configuration.
 
@@ -78,12 +77,12 @@ def parse(endpoint_id: str, body: bytes, source: str, *, max_tasks: int) -> Subm
     )
 
 
-def schema() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the JSON schema of the body for OpenAPI, and the components that it refers to."""
-    (body,), components = msgspec.json.schema_components(
+def schema() -> dict[str, Any]:
+    """Return the JSON schemas of the body and its parts, by name, for OpenAPI."""
+    _, components = msgspec.json.schema_components(
         [SubmitBody], ref_template="#/components/schemas/{name}"
     )
-    return body, components
+    return components
 
 
 def _decode(body: bytes) -> SubmitBody:

@@ -66,7 +66,7 @@ def list_tasks(
     state: TaskState | None = None,
 ) -> Response:
     """Without payloads and results."""
-    tasks = hub.store.tasks_of(caller.ids, limit, state)
+    tasks = hub.store.tasks_of(caller.identity.id, limit, state)
     functions = {one: hub.store.function(one, with_deleted=True) for one in _functions(tasks)}
     return json_answer(
         {

@@ -29,7 +29,9 @@ class RefusedError(click.ClickException):
     """Shows one of our own errors, in the form that the command was asked for."""
 
     def __init__(self, error: ChamberlainError, *, as_json: bool) -> None:
-        super().__init__(error.public)
+        # Who runs this command is the administrator, who may see the detail too.
+        detail = str(error)
+        super().__init__(error.public if detail in error.public else f"{error.public} ({detail})")
         self._code = error.code
         self._as_json = as_json
 

@@ -43,9 +43,14 @@ Connect = Callable[[OnLink], TopologyBroker]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchSettings:
-    """What dispatch may be told; see `config.HubSettings`."""
+    """What dispatch may be told; see `config.HubSettings`.
+
+    Attributes:
+        clock: returns UTC seconds.
+    """
 
     address: BrokerAddress
+    clock: Callable[[], float] = time.time
     start_timeout_s: float = 120.0
     sweep_period_s: float = 5.0
     session_idle_s: float = 600.0
@@ -75,8 +80,8 @@ class Dispatcher:
         settings: DispatchSettings,
         *,
         on_refused: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
+        clock = settings.clock
         self.link_up = False
         self._on_refused = on_refused
         self._consuming = False

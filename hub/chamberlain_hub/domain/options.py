@@ -62,7 +62,10 @@ def check_options(options: object, schema: Mapping[str, Any] | None) -> dict[str
     if size_bytes > MAX_OPTIONS_BYTES:
         _refuse([f"$: {size_bytes} bytes of JSON, the limit is {MAX_OPTIONS_BYTES}"])
     if schema is not None:
-        faults = _schema_faults(options, schema)
+        from referencing import Registry
+
+        # An explicit, empty registry: the default one would fetch a remote `$ref`.
+        faults = _faults(_draft_of(schema), schema, Registry(), options)
         if faults:
             _refuse(faults)
     return options
@@ -85,23 +88,25 @@ def check_schema(schema: object) -> None:
                 f"the limit is {MAX_SCHEMA_BYTES}."
             )
         )
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
+    from jsonschema_specifications import REGISTRY
 
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        path = _path(error.absolute_path)
+    kind = _draft_of(schema)
+    # The metaschemas are checked by the same counted keywords: registering is for everybody.
+    fault = next(iter(_faults(kind, kind.META_SCHEMA, REGISTRY, schema)), None)
+    if fault is not None:
         raise SchemaInvalidError(
-            public=(
-                "The schema for user_endpoint_config is not a valid JSON schema: "
-                f"{path}: {_short(error.message)}."
-            )
-        ) from None
-    except RecursionError:
-        raise SchemaInvalidError(
-            public="The schema for user_endpoint_config is nested too deeply."
-        ) from None
+            public=f"The schema for user_endpoint_config is not a valid JSON schema: {fault}."
+        )
+
+
+def _refused_by_library(error: Exception) -> str:
+    """Return what to say of an error that the library does not document.
+
+    The metaschemas, older drafts' above all, let pass what the library then cannot evaluate,
+    such as `"$ref": null` or an `$id` that is no address (found by fuzzing: AttributeError,
+    TypeError, ValueError and more). Whatever it is, the schema's author caused it.
+    """
+    return _short(f"{type(error).__name__}: {error}")
 
 
 def _refuse(faults: list[str]) -> NoReturn:
@@ -124,22 +129,23 @@ def _shape_faults(value: object, path: str, depth: int) -> Iterator[str]:
         yield f"{path}: {value} is not a number that JSON knows"
 
 
-def _schema_faults(options: dict[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
+def _faults(kind: Any, schema: Mapping[str, Any], registry: Any, instance: object) -> list[str]:
+    """Return what `schema` finds wrong with `instance`, or that it cannot be asked."""
     from referencing.exceptions import Unresolvable
 
-    kind = _bounded(validator_for(schema, default=Draft202012Validator))
     budget = _steps_left.set([MAX_STEPS])
     try:
-        # An explicit, empty registry: the default one would fetch a remote `$ref`.
-        errors = list(_first_errors(kind(schema, registry=Registry()).iter_errors(options)))
+        errors = list(
+            _first_errors(_bounded(kind)(schema, registry=registry).iter_errors(instance))
+        )
     except _TooMuchWorkError:
         return ["$: the endpoint's schema is too expensive to check; tell its administrator"]
     except RecursionError:
-        return ["$: the endpoint's schema refers to itself without end; tell its administrator"]
+        return ["$: the endpoint's schema is nested without end; tell its administrator"]
     except Unresolvable as error:
         return [f"$: the endpoint's schema refers to {_short(str(error.ref))}, which is not in it"]
+    except Exception as error:  # noqa: BLE001 - see _refused_by_library
+        return [f"$: the endpoint's schema cannot be evaluated: {_refused_by_library(error)}"]
     finally:
         _steps_left.reset(budget)
     return [f"{_path(error.absolute_path)}: {_short(error.message)}" for error in errors]
@@ -151,6 +157,14 @@ def _first_errors(errors: Iterable[Any]) -> Iterator[Any]:
         if place > MAX_FAULTS:
             return
         yield error
+
+
+def _draft_of(schema: Mapping[str, Any]) -> Any:
+    from jsonschema.validators import Draft202012Validator, validator_for
+
+    if not isinstance(schema.get("$schema", ""), str):
+        return Draft202012Validator
+    return validator_for(schema, default=Draft202012Validator)
 
 
 @cache

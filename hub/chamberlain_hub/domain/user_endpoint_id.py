@@ -35,7 +35,8 @@ def derive(
         ensure_ascii=True,
     )
     digest = hashlib.sha256(_PREFIX + text.encode()).digest()
-    return EndpointId(str(uuid.UUID(bytes=digest[:16], version=8)))
+    # Version 5 is the name-based kind that Python 3.11 knows.
+    return EndpointId(str(uuid.UUID(bytes=digest[:16], version=5)))
 
 
 def what_matters(runtime: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final, Self
 
 import sqlalchemy as sa
 
-from chamberlain_hub.domain.errors import StoreNotMigratedError
+from chamberlain_hub.domain.errors import StoreNotMigratedError, StoreUnavailableError
 from chamberlain_hub.store.credentials import Credentials
 from chamberlain_hub.store.database import Database
 from chamberlain_hub.store.endpoints import Endpoints
@@ -48,12 +47,19 @@ class Store(
         Args:
             url: `sqlite:///FILE` (made with mode 0600 if absent) or
                 `postgresql://USER:PASSWORD@HOST/NAME`.
+
+        Raises:
+            StoreUnavailableError: the SQLite file cannot be opened.
         """
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             # SQLite itself would make it readable for everybody; its -wal and -shm follow it.
-            file = os.open(Path(parsed.database), os.O_CREAT | os.O_RDWR, _FILE_MODE)
-            os.close(file)
+            try:
+                os.close(os.open(parsed.database, os.O_CREAT | os.O_RDWR, _FILE_MODE))
+            except OSError as error:
+                raise StoreUnavailableError(
+                    f"{parsed.database} cannot be opened: {error.strerror}"
+                ) from None
         return cls(Database(url))
 
     def close(self) -> None:

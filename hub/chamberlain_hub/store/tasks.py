@@ -95,7 +95,7 @@ class Tasks(Topic):
         waiting = TaskState.WAITING_FOR_ENDPOINT.value
         state = sa.case((tasks.c.state == TaskState.RECEIVED.value, waiting), else_=tasks.c.state)
         with self._database.write() as connection:
-            for part in chunks(sorted(ids)):
+            for part in chunks(locked(connection, ids)):
                 connection.execute(
                     sa.update(tasks)
                     .where(tasks.c.id.in_(part), tasks.c.published_at.is_(None))
@@ -193,9 +193,10 @@ class Tasks(Topic):
         if not moves:
             return
         with self._database.write() as connection:
+            known = set(locked(connection, seen))
             for state, ids in moves:
                 earlier = [now.value for now in TaskState if moves_to(now, state)]
-                for part in chunks(sorted(ids)):
+                for part in chunks(sorted(known.intersection(ids))):
                     connection.execute(
                         sa.update(tasks)
                         .where(
@@ -205,6 +206,21 @@ class Tasks(Topic):
                         )
                         .values(state=state.value)
                     )
+
+
+def locked(connection: sa.Connection, ids: Iterable[str]) -> list[str]:
+    """Return those of `ids` that exist, in order, and keep other hubs away from them.
+
+    Always in order of id, so that two hubs with overlapping batches wait instead of
+    deadlocking.
+    """
+    return [
+        row.id
+        for part in chunks(sorted(ids))
+        for row in connection.execute(
+            sa.select(tasks.c.id).where(tasks.c.id.in_(part)).order_by(tasks.c.id).with_for_update()
+        )
+    ]
 
 
 def _owners(connection: sa.Connection, ids: Sequence[TaskId]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Final
 
@@ -9,7 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from chamberlain_hub.domain.access_token import looks_right, make, same, sha256
-from chamberlain_hub.domain.errors import TokenUnknownError, UnauthenticatedError
+from chamberlain_hub.domain.errors import (
+    StoreUnavailableError,
+    TokenUnknownError,
+    UnauthenticatedError,
+)
 from chamberlain_hub.domain.identity import Principal, Token
 from chamberlain_hub.store.identities import as_identity, own_first, unknown_identity
 from chamberlain_hub.store.schema import identities, tokens
@@ -93,7 +98,9 @@ class Tokens(Topic):
         principal = _principal(rows)
         last_used_at = rows[0].last_used_at
         if last_used_at is None or now - last_used_at >= _NOTE_USE_EVERY_S:
-            self._note_used(principal.token_id, now)
+            # A database that is busy writing must not keep callers out.
+            with contextlib.suppress(StoreUnavailableError):
+                self._note_used(principal.token_id, now)
         return principal
 
     def list_tokens(self, identity_id: str | None = None) -> list[Token]:
