@@ -7,11 +7,14 @@ import os
 import pwd
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chamberlain_endpoint.launcher.accounts import look_up
+from chamberlain_endpoint.launcher.config import LauncherSettings, Mode, PolicySettings
 from chamberlain_endpoint.launcher.protocol import Account, Group
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.assertion import Assertion, LinkedIdentity, sign
@@ -103,3 +106,20 @@ def make_assertion(
         issued_at=at,
         expires_at=at + life_s,
     )
+
+
+def make_settings(
+    folder: Path, hub: Hub, policy: PolicySettings | None = None, **changes: Any
+) -> LauncherSettings:
+    settings = LauncherSettings(
+        mode=Mode.MULTI,
+        endpoint_id=ENDPOINT,
+        socket=folder / "launcher.sock",
+        state_dir=folder / "state",
+        accounts_dir=folder / "accounts",
+        hub_keys=(hub.public_key,),
+        manager_user="chamberlain",
+        identity_mapping=folder / "mapping.json",
+        policy=policy or PolicySettings(),
+    )
+    return replace(settings, **changes)

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 from chamberlain import (
     AuthenticationError,
@@ -23,7 +24,6 @@ from chamberlain import (
     SerializationError,
     TaskExecutionFailed,
 )
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -117,7 +117,7 @@ def test_an_exit_over_there_does_not_end_this_process(executor: Executor) -> Non
 
 
 def test_what_cannot_travel_is_refused_at_submit(executor: Executor, hub: StandInHub) -> None:
-    with pytest.raises(SerializationError, match="argument 2 .*cannot be sent"):
+    with pytest.raises(SerializationError, match=r"argument 2 .*cannot be sent"):
         executor.submit(add, 1, (number for number in range(3)))
     assert executor.submit(add, 1).result(WAIT_S) == 2
 
@@ -304,8 +304,9 @@ def wait_until_known(hub: StandInHub, task_id: str) -> None:
 
 
 def test_an_unreadable_result_makes_it_ask_the_hub(executor: Executor, hub: StandInHub) -> None:
-    from chamberlain_wire.broker.port import Outgoing
     from tests.integration.sdk.stand_in import PREFIX
+
+    from chamberlain_wire.broker.port import Outgoing
 
     executor.submit(double, 1).result(WAIT_S)
     hub.push = False

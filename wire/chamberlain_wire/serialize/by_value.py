@@ -78,10 +78,11 @@ class _QuickPickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Refuse what must go by value; leave the rest to pickle."""
-        if isinstance(obj, type | FunctionType):
-            if travels(obj.__module__):
-                raise _NeedsDillError
-        elif isinstance(obj, ModuleType) or id(obj) in SINGLES:
+        if isinstance(obj, ModuleType) or id(obj) in SINGLES:
+            raise _NeedsDillError
+        # Of an instance this is its class's module, so that instances are covered as well.
+        module = getattr(obj, "__module__", None)
+        if (module is not None or isinstance(obj, type | FunctionType)) and travels(module):
             raise _NeedsDillError
         return NotImplemented
 
@@ -181,6 +182,9 @@ class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
             options["type"] = mixins[0]
         make = partial(base, **options)
         self.save_reduce(_dill._create_type, (make, cls.__name__, members), obj=cls)
+        for member in cls.__members__.values():
+            own = {name: value for name, value in vars(member).items() if name[0] != "_"}
+            self._set_all(member, own)
         # What the class statement added to the members; the rest enum makes itself.
         return {
             name: value
