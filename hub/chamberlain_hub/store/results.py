@@ -14,7 +14,7 @@ from chamberlain_hub.store.topic import Topic
 from chamberlain_wire.ids import IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.states import ENDED
 
-_FACTS: Final = sa.select(
+_FACTS: Final[sa.Select[Any]] = sa.select(
     tasks.c.id, tasks.c.group, tasks.c.owner, tasks.c.user_endpoint, tasks.c.completed_at
 )
 
