@@ -143,9 +143,7 @@ class World:
         manager = self._closed(Manager.registered(answer, self.side.connect))
         manager.beat()
         eventually(
-            lambda: (
-                owner.get(f"/v2/endpoints/{manager.endpoint}/status").ok()["status"] == "online"
-            )
+            lambda: owner.get(f"/v2/endpoints/{manager.endpoint}/status").ok()["status"] == "online"
         )
         return manager
 
