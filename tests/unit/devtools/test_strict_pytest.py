@@ -6,8 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devtools.paths import ROOT
-from devtools.pytest_strict import COUNTS_VARIABLE
+from devtools.paths import COUNTS_VARIABLE, ROOT
 
 
 def _run(folder: Path, test: str) -> tuple[int, dict[str, int], str]:
