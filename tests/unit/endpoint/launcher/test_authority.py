@@ -15,11 +15,11 @@ from chamberlain_endpoint.identity.assertion import AssertionDesk, UsedIds
 from chamberlain_endpoint.identity.mapper import Mapped
 from chamberlain_endpoint.launcher import authority, protocol
 from chamberlain_endpoint.launcher.audit import AuditLog
-from chamberlain_endpoint.launcher.config import PolicySettings
 from chamberlain_endpoint.launcher.decision import InlineDecider, Rules
 from chamberlain_endpoint.launcher.policy import Denied
 from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
 from chamberlain_endpoint.launcher.runtime.port import Exit
+from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 from chamberlain_wire.ids import new_id
@@ -125,7 +125,7 @@ def test_an_admission_starts_nothing_and_uses_nothing_up(bench: Bench) -> None:
 def test_a_launch_hands_over_what_the_user_endpoint_needs(bench: Bench) -> None:
     assert bench.launch().already is False
     (spec,) = bench.runtime.started
-    first = json.loads(spec.first_line.reveal())
+    first = json.loads(spec.first_line)
     assert first["credentials"] == {"a": 1}
     assert first["identity"]["rule"] == "rule 7"
     assert first["command"] == spec.command

@@ -10,6 +10,7 @@ import pytest
 from tests.launcher_builders import ENDPOINT
 
 from chamberlain_endpoint.launcher import config
+from chamberlain_endpoint.launcher.settings import Mode, PolicySettings
 
 KEY = base64.b64encode(bytes(32)).decode()
 MULTI = f"""
@@ -37,9 +38,9 @@ def faults(text: str) -> tuple[str, ...]:
 
 def test_a_short_file_gets_the_usual_values() -> None:
     settings = config.parse(MULTI.encode())
-    assert settings.mode is config.Mode.MULTI
+    assert settings.mode is Mode.MULTI
     assert settings.hub_keys == (bytes(32),)
-    assert settings.policy == config.PolicySettings()
+    assert settings.policy == PolicySettings()
     assert settings.policy.min_uid == 1000
     assert settings.path == "/usr/local/bin:/usr/bin:/bin"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_descriptor_may_be_forgotten_by_what_it_called(loop: Loop) -> None:
 
 
 def test_a_descriptor_can_be_watched_for_both_and_then_for_one(loop: Loop) -> None:
-    left, right = __import__("socket").socketpair()
+    left, right = socket.socketpair()
     seen: list[str] = []
 
     def write() -> None:

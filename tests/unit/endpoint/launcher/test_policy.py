@@ -6,8 +6,8 @@ import pytest
 from tests.launcher_builders import make_account
 
 from chamberlain_endpoint.launcher import policy
-from chamberlain_endpoint.launcher.config import PolicySettings
 from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.errors import ErrorCode
 
 LAB = (2000, "lab")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.launcher_builders import ENDPOINT, UEP
-from tests.unit.endpoint.launcher.test_authority import Bench, PolicySettings
+from tests.unit.endpoint.launcher.test_authority import Bench
 
 from chamberlain_endpoint.launcher import protocol
 from chamberlain_endpoint.launcher.client import (
@@ -20,6 +20,7 @@ from chamberlain_endpoint.launcher.client import (
 )
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.server import Server
+from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.errors import ErrorCode
 
 
