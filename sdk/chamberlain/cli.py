@@ -314,10 +314,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
     for number, line in enumerate(lines):
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[-1] = cells[-1].rstrip()
         styled = [
             click.style(cell, bold=True)
             if number == 0
             else click.style(cell, fg=_STATE_COLOURS.get(cell.strip()))
             for cell in cells
         ]
-        click.echo("  ".join(styled).rstrip())
+        click.echo("  ".join(styled))

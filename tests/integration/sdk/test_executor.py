@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 from chamberlain import (
     AuthenticationError,
@@ -24,6 +23,7 @@ from chamberlain import (
     SerializationError,
     TaskExecutionFailed,
 )
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -304,9 +304,8 @@ def wait_until_known(hub: StandInHub, task_id: str) -> None:
 
 
 def test_an_unreadable_result_makes_it_ask_the_hub(executor: Executor, hub: StandInHub) -> None:
-    from tests.integration.sdk.stand_in import PREFIX
-
     from chamberlain_wire.broker.port import Outgoing
+    from tests.integration.sdk.stand_in import PREFIX
 
     executor.submit(double, 1).result(WAIT_S)
     hub.push = False
