@@ -9,6 +9,8 @@ from pathlib import Path
 
 from devtools.say import CannotGoOnError
 
+_IN_USE = 8  # userdel's exit code for an account that runs a process
+
 
 class AccountError(CannotGoOnError):
     """An account could not be made or removed; the message says why."""
@@ -59,13 +61,17 @@ class MadeAccounts:
     def remove_all(self) -> list[str]:
         """Remove every account that we made; return their names.
 
+        One that runs somebody's process stays, and stays in `names`: another site on this
+        machine may have come to use it.
+
         Raises:
             AccountError: one could not be removed; the rest stays remembered.
         """
         removed = []
         for name in self.names:
             if exists(name):
-                _run("userdel", name)
+                if _run("userdel", name, may_be=_IN_USE) == _IN_USE:
+                    continue
                 removed.append(name)
             self._memory.write_text(json.dumps([one for one in self.names if one != name]))
         return removed
@@ -80,7 +86,7 @@ def exists(name: str) -> bool:
     return True
 
 
-def _run(program: str, *arguments: str) -> None:
+def _run(program: str, *arguments: str, may_be: int = 0) -> int:
     done = subprocess.run(
         [f"/usr/sbin/{program}", *arguments],
         stdin=subprocess.DEVNULL,
@@ -88,5 +94,6 @@ def _run(program: str, *arguments: str) -> None:
         text=True,
         check=False,
     )
-    if done.returncode != 0:
+    if done.returncode not in (0, may_be):
         raise AccountError(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.returncode

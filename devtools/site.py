@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -44,6 +45,7 @@ class Plan:
         hub_account: account that the hub runs as; None is ourselves.
         options: further arguments of `chamberlain-endpoint configure`.
         hub_settings: further settings of the hub.
+        policy: settings of the launcher's policy, instead of what `configure` writes.
     """
 
     multi: bool
@@ -52,6 +54,7 @@ class Plan:
     hub_account: str | None = None
     options: Sequence[str] = ()
     hub_settings: Mapping[str, str | int | float] = field(default_factory=dict)
+    policy: Mapping[str, object] = field(default_factory=dict)
 
 
 class Site:
@@ -233,8 +236,16 @@ class Site:
             *self.plan.options,
             given=self.tokens[self.plan.owner],
         )
+        self._set_policy(Path(made["folder"]) / "launcher.toml")
         self.endpoint_id = str(made["endpoint_id"])
         self._save()
+
+    def _set_policy(self, settings: Path) -> None:
+        """Change lines of the launcher's settings as an administrator's editor would."""
+        text = settings.read_text()
+        for key, value in self.plan.policy.items():
+            text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {json.dumps(value)}", text)
+        settings.write_text(text)
 
     def _run(self, command: Sequence[str | Path], given: str | None) -> Any:
         is_hub = command[0] == self.programs.hub

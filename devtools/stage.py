@@ -95,6 +95,8 @@ class Stage:
         """Stop everything, remove the site and the accounts that it made; tell what, in words."""
         self.clear()
         removed = [f"the account {name}" for name in self._made.remove_all()]
+        for name in self._made.names:
+            self._report.line(f"The account {name} runs a process that is not ours, and stays.")
         if self._folder.exists():
             shutil.rmtree(self._folder)
             removed.insert(0, "the site and its processes")
