@@ -17,6 +17,7 @@ import pytest
 from tests.launcher_builders import ALICE, ENDPOINT, SYSTEM_PYTHON, UEP, Hub, make_assertion
 from tests.privilege.conftest import processes_of, until
 from tests.privilege.launcher_process import LauncherProcess, sockets_of, unix_sockets
+from tests.unit.endpoint.launcher.test_modules import forbidden_among
 
 from chamberlain_endpoint.launcher import audit
 from chamberlain_endpoint.launcher.client import LauncherRefusedError
@@ -25,36 +26,6 @@ from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import new_id
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
-
-FORBIDDEN = {
-    "chamberlain_wire.broker",
-    "chamberlain_wire.codec",
-    "chamberlain_wire.messages",
-    "chamberlain_wire.serialize",
-    "chamberlain_endpoint.engine",
-    "chamberlain_endpoint.manager",
-    "chamberlain_endpoint.scheduler",
-    "chamberlain_endpoint.user",
-    "asyncio",
-    "cloudpickle",
-    "dill",
-    "docker",
-    "http",
-    "httpx",
-    "jinja2",
-    "jsonschema",
-    "marshal.loads",
-    "msgspec",
-    "parsl",
-    "pickle",
-    "pika",
-    "pydantic",
-    "requests",
-    "sqlalchemy",
-    "ssl",
-    "urllib3",
-    "yaml",
-}
 
 
 @pytest.fixture
@@ -469,8 +440,7 @@ def test_root_loads_no_network_code_and_opens_no_network_socket(
     assert running.end() == 0
     loaded = set(json.loads(running.modules.read_text()))
     assert "chamberlain_endpoint.launcher.authority" in loaded
-    prefixes = {name.rpartition(".")[0] for name in loaded} | loaded
-    assert not FORBIDDEN & prefixes
+    assert forbidden_among(loaded) == set()
 
 
 def test_two_launchers_never_share_a_state_folder(
