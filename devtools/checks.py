@@ -42,7 +42,9 @@ def all_checks() -> list[Check]:
             lambda: _command([str(PYTHON), "-m", "pytest", "-q", "tests/unit"]),
         ),
         Check("import contracts", lambda: _command([str(tool / "lint-imports"), "--no-logo"])),
-        Check("ruff check", lambda: _command([str(tool / "ruff"), "check"])),
+        Check(
+            "ruff check", lambda: _command([str(tool / "ruff"), "check", "--output-format=concise"])
+        ),
         Check("ruff format", lambda: _command([str(tool / "ruff"), "format", "--check"])),
         Check("house rules", _house_rules),
     ]

@@ -7,16 +7,18 @@ import os
 import pwd
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account, Group
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.assertion import Assertion, LinkedIdentity, sign
 from chamberlain_wire.ids import new_id
-from chamberlain_wire.logs import Secret
 
 ENDPOINT = "00000000-0000-4000-8000-00000000e4d0"
 UEP = "00000000-0000-4000-8000-0000000000a1"
@@ -54,7 +56,7 @@ def make_spec(
         arguments=(str(python), "-I", str(script), behaviour, str(told or "")),
         environment={"PATH": "/usr/bin:/bin", "HOME": account.dir, "LANG": "C.UTF-8"},
         state_dir=folder / str(account.uid) / user_endpoint,
-        first_line=Secret(first_line),
+        first_line=first_line,
     )
 
 
@@ -103,3 +105,20 @@ def make_assertion(
         issued_at=at,
         expires_at=at + life_s,
     )
+
+
+def make_settings(
+    folder: Path, hub: Hub, policy: PolicySettings | None = None, **changes: Any
+) -> LauncherSettings:
+    settings = LauncherSettings(
+        mode=Mode.MULTI,
+        endpoint_id=ENDPOINT,
+        socket=folder / "launcher.sock",
+        state_dir=folder / "state",
+        accounts_dir=folder / "accounts",
+        hub_keys=(hub.public_key,),
+        manager_user="chamberlain",
+        identity_mapping=folder / "mapping.json",
+        policy=policy or PolicySettings(),
+    )
+    return replace(settings, **changes)

@@ -5,9 +5,11 @@ Usage: stand_in.py BEHAVIOUR [FILE]. What it finds out goes to FILE, as JSON.
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 
 def leave(_):
@@ -22,8 +24,9 @@ def serve(_):
     signal.pause()
 
 
-def stubborn(_):
+def stubborn(path):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    tell(path or "../told.json", {})
     sys.stderr.write("serving\n")
     sys.stderr.flush()
     while True:
@@ -42,18 +45,17 @@ def killed(_):
 
 
 def listen(path):
-    """Note the first line, then one letter for each renewal of the lease."""
-    first = sys.stdin.readline()
-    tell(path, {"first": json.loads(first)})
+    """Note the first line and who got it, in a file beside the state folder; then serve."""
+    first = json.loads(sys.stdin.readline())
+    tell(path or "../told.json", {"first": first, "uid": os.getuid(), "env": dict(os.environ)})
     serve(path)
 
 
 def describe(path):
     """Note what the kernel and the environment say of this process."""
-    with open("/proc/self/status") as file:
-        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    with open("/proc/self/cmdline", "rb") as file:
-        arguments = file.read().decode().split("\0")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    arguments = Path("/proc/self/cmdline").read_text().split("\0")
     tell(
         path,
         {
@@ -62,15 +64,15 @@ def describe(path):
             "groups": sorted(os.getgroups()),
             "environment": dict(os.environ),
             "arguments": arguments,
-            "cwd": os.getcwd(),
+            "cwd": str(Path.cwd()),
             "umask": os.umask(0o077),
             "session": os.getsid(0) == os.getpid(),
             "status": {k: v for k, v in status.items() if k.startswith(("Cap", "NoNewPrivs"))},
-            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()),
-            "descriptors": sorted(os.listdir("/proc/self/fd")),
+            "processes": sorted(int(each.name) for each in Path("/proc").glob("[0-9]*")),
+            "descriptors": [each.name for each in Path("/proc/self/fd").iterdir()],
             "masked": status["SigBlk"],
             "ignored": status["SigIgn"],
-            "core": __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE),
+            "core": resource.getrlimit(resource.RLIMIT_CORE),
             "first": json.loads(sys.stdin.readline()),
             "attempts": [attempt(os.setuid), attempt(os.setgid), attempt(os.seteuid)],
             "stderr_opens": can_open("/dev/stderr"),
@@ -91,7 +93,7 @@ def breed(path):
             os._exit(0)
     for _ in range(3):
         os.wait()
-    tell(path, {"bred": True})
+    tell(path or "../told.json", {"bred": True})
     serve(path)
 
 
@@ -115,16 +117,17 @@ def attempt(change):
 
 def can_open(path):
     try:
-        with open(path, "w"):
+        with Path(path).open("w"):
             return True
     except OSError:
         return False
 
 
 def tell(path, document):
-    with open(path + ".new", "w") as file:
-        json.dump(document, file)
-    os.rename(path + ".new", path)
+    """Write the document where whoever reads it finds all of it, or none."""
+    draft = Path(path + ".new")
+    draft.write_text(json.dumps(document))
+    draft.rename(path)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.launcher_builders import UEP, make_spec, own_account
 
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
 from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, Runtime, StartFailedError
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.spec import LaunchSpec
-from tests.launcher_builders import UEP, make_spec, own_account
 
 DEADLINE_S = 20.0
 

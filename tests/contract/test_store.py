@@ -144,7 +144,6 @@ def test_an_identity_is_found_by_username_in_any_case_and_by_id(store: Store) ->
     assert store.find_identity(alice.id.upper()) == alice
     assert store.identity(alice.id) == alice
     assert store.list_identities() == [alice]
-    assert store.identities_by_ids([alice.id, new_id()]) == [alice]
 
 
 @pytest.mark.parametrize("nobody", ["bob@example.edu", "no-username", "", new_id()])

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.launcher_builders import STAND_IN
 
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account
-from tests.launcher_builders import STAND_IN
 
 
 @pytest.fixture(scope="session")

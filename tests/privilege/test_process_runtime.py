@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.launcher_builders import STAND_IN, SYSTEM_PYTHON, UEP, make_spec
+from tests.privilege.conftest import processes_of, until
 
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.runtime.port import Exit
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
-from tests.launcher_builders import STAND_IN, SYSTEM_PYTHON, UEP, make_spec
-from tests.privilege.conftest import processes_of, until
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 

@@ -26,7 +26,7 @@ def make_engine(config: EngineConfig, *, run_dir: Path) -> Engine:
 
             return ProcessEngine(config, run_dir=run_dir)
         case HtexEngine():
-            from chamberlain_endpoint.engine.parsl_engine import ParslEngine
+            from chamberlain_endpoint.engine.htex import ParslEngine
 
             return ParslEngine(config, run_dir=run_dir)
         case _:

@@ -6,10 +6,11 @@ import signal
 
 
 def how_it_ended(code: int) -> str:
-    """Return words for `code`, an exit code, or the negative number of a signal."""
-    if code >= 0:
+    """Return words for `code`: an exit code, or a signal as Python or as a shell tells it."""
+    if 0 <= code <= 128:
         return f"ended with exit code {code}"
+    number = -code if code < 0 else code - 128
     try:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {signal.Signals(number).name}"
     except ValueError:
-        return f"was killed by signal {-code}"
+        return f"ended with exit code {code}"

@@ -14,6 +14,7 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Lost,
     OnReport,
+    Returned,
 )
 from chamberlain_wire.codec import encode
 from chamberlain_wire.ids import TaskId
@@ -107,6 +108,11 @@ class ManualEngine:
         """Let the worker of this task die."""
         self._jobs.pop(task_id)
         self._on_report(Lost(task_id, reason))
+
+    def give_back(self, task_id: TaskId) -> None:
+        """Say that this task was not started."""
+        self._jobs.pop(task_id)
+        self._on_report(Returned(task_id))
 
     def set_capacity(self, capacity: int) -> None:
         """Get or lose workers."""

@@ -3,7 +3,7 @@
 The user endpoint keeps the tasks that wait and hands over only what can run now (`capacity`,
 and a little ahead), because a task that was handed over counts as started: after a crash it
 is reported lost rather than run a second time. What happens in the engine comes back through
-one callback as one of four reports.
+one callback as one of five reports.
 
 `memory.ManualEngine` is the fake; `tests/contract/test_engine.py` holds all to these promises.
 """
@@ -79,11 +79,18 @@ class Lost:
     """The worker went away under the task; whether the function ran is not known.
 
     Attributes:
-        reason: a sentence for the caller.
+        reason: a sentence for the caller; whether it runs again is not the engine's to say.
     """
 
     task_id: TaskId
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The task was not started, for sure: there was no worker any more. Hand it over again."""
+
+    task_id: TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class Broken:
     reason: str
 
 
-Report = Finished | Lost | CapacityChanged | Broken
+Report = Finished | Lost | Returned | CapacityChanged | Broken
 OnReport = Callable[[Report], None]
 
 
@@ -140,7 +147,7 @@ class Engine(Protocol):
         """Tell how many tasks wait for capacity, so that the engine can get more of it."""
 
     def submit(self, job: Job) -> None:
-        """Run `job`; exactly one `Finished` or `Lost` follows.
+        """Run `job`; exactly one `Finished`, `Lost` or `Returned` follows.
 
         Raises:
             JobRefusedError: it cannot run here, whatever happens.

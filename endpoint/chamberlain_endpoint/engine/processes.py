@@ -207,10 +207,7 @@ class ProcessEngine:
             "worker process ended", extra={"event": "worker.ended", "reason": how_it_ended(code)}
         )
         if worker.job is not None:
-            text = reason or (
-                f"The worker process {how_it_ended(code)} while the task ran. "
-                "The task was not run again."
-            )
+            text = reason or f"The worker process {how_it_ended(code)} while the task ran."
             self._on_report(Lost(worker.job.task_id, text))
         if self._bad_starts >= _MOST_BAD_STARTS and self._queue:
             self._give_up()

@@ -19,9 +19,9 @@ from typing import Any, Final
 from chamberlain_endpoint.identity.assertion import AssertionDesk
 from chamberlain_endpoint.launcher import policy, protocol, spec
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
-from chamberlain_endpoint.launcher.config import LauncherSettings
 from chamberlain_endpoint.launcher.decision import Decider, Rules, Verdict
 from chamberlain_endpoint.launcher.runtime.port import Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.settings import LauncherSettings
 from chamberlain_wire.assertion import Assertion, AssertionRefusedError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 

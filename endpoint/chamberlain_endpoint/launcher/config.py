@@ -1,4 +1,4 @@
-"""What the launcher may be told: `launcher.toml`.
+"""Reads `launcher.toml` into `settings`.
 
 TOML and dataclasses, because root reads it and the standard library has both. Unknown keys
 are refused, nothing is repaired, and all faults are named at once.
@@ -11,18 +11,21 @@ import binascii
 import difflib
 import sys
 import tomllib
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher import trusted_file
+from chamberlain_endpoint.launcher.settings import (
+    USUAL_PATH,
+    LauncherSettings,
+    Mode,
+    PolicySettings,
+)
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
 from chamberlain_wire.ids import canonical
 
 _MAX_SOCKET_PATH_BYTES: Final = 107
 _KEY_BYTES: Final = 32
-_USUAL_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
 class ConfigRefusedError(ChamberlainError):
@@ -37,59 +40,6 @@ class ConfigRefusedError(ChamberlainError):
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
-
-
-class Mode(StrEnum):
-    """Whom the launcher serves."""
-
-    MULTI = "multi"
-    SINGLE = "single"
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """Which accounts may run user endpoints, and how many.
-
-    Attributes:
-        allowed_groups: one of these must be among the account's groups; empty: all may.
-        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped.
-    """
-
-    min_uid: int = 1000
-    denied_accounts: tuple[str, ...] = ("root", "nobody", "chamberlain")
-    denied_groups: tuple[str, ...] = ()
-    allowed_groups: tuple[str, ...] = ()
-    max_user_endpoints: int = 200
-    max_user_endpoints_per_account: int = 20
-    stop_grace_s: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class LauncherSettings:
-    """Everything the launcher may be told.
-
-    Attributes:
-        manager_user: the account whose processes may speak on the socket; in the single
-            form empty: the user's own.
-        identity_mapping: the mapping file; None in the single form.
-        hub_keys: raw Ed25519 public keys of the hub, 32 bytes each.
-        python: interpreter of the user endpoints.
-        path: their PATH.
-        owner_identity: the only identity that is let in; empty in the multi-user form.
-    """
-
-    mode: Mode
-    endpoint_id: str
-    socket: Path
-    state_dir: Path
-    accounts_dir: Path
-    hub_keys: tuple[bytes, ...]
-    manager_user: str = ""
-    identity_mapping: Path | None = None
-    python: Path = Path(sys.executable)
-    path: str = _USUAL_PATH
-    owner_identity: str = ""
-    policy: PolicySettings = field(default_factory=PolicySettings)
 
 
 def load(path: Path, owners: frozenset[int]) -> LauncherSettings:
@@ -135,7 +85,7 @@ def parse(content: bytes) -> LauncherSettings:
         manager_user=table.text("manager_user", ""),
         identity_mapping=table.path("identity_mapping") if table.has("identity_mapping") else None,
         python=table.path("python", sys.executable),
-        path=table.text("path", _USUAL_PATH),
+        path=table.text("path", USUAL_PATH),
         owner_identity=_uuid(table, "owner_identity", required=False),
         policy=_policy(table),
     )

@@ -21,9 +21,9 @@ from typing import Any, Final, Protocol
 
 from chamberlain_endpoint.identity.mapper import IdentityNotMappedError, Mapper
 from chamberlain_endpoint.launcher import accounts, privileges, protocol
-from chamberlain_endpoint.launcher.config import PolicySettings
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.policy import Denied, check_account
+from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
@@ -34,7 +34,7 @@ _ELAPSED_S: Final = 10.0
 _MOST_AT_ONCE: Final = 8
 _MOST_FILES: Final = 1 << 20
 _READ_BYTES: Final = 64 * 1024
-_REAP_S: Final = 0.01
+_REAP_S: Final = 0.001
 
 Verdict = protocol.Admitted | ChamberlainError
 """The account, or why there is none."""
@@ -181,7 +181,7 @@ class _Child:
     def _verdict(self, code: int) -> Verdict:
         if self._is_late:
             return DecisionTimeoutError(f"no decision within {_ELAPSED_S:g} s")
-        if -code in (signal.SIGXCPU, signal.SIGKILL):
+        if -code == signal.SIGXCPU:
             return PatternTooSlowError(
                 f"mapping took more than {_PROCESSOR_S} s of processor time: "
                 "a match with nested repetition?"

@@ -26,6 +26,7 @@ from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.server import Server
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
 
@@ -34,7 +35,7 @@ _log: Final = logging.getLogger(__name__)
 EXIT_CONFIG: Final = 78
 """Exit code for settings, files or folders that the launcher does not accept."""
 
-MakeRuntime = Callable[[Loop, config.LauncherSettings], Runtime]
+MakeRuntime = Callable[[Loop, LauncherSettings], Runtime]
 
 
 def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | None = None) -> int:
@@ -68,8 +69,8 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
     return 0
 
 
-def _process_runtime(loop: Loop, settings: config.LauncherSettings) -> Runtime:
-    is_multi = settings.mode is config.Mode.MULTI
+def _process_runtime(loop: Loop, settings: LauncherSettings) -> Runtime:
+    is_multi = settings.mode is Mode.MULTI
     return ProcessRuntime(loop, settings.accounts_dir, is_multi=is_multi)
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chamberlain_endpoint.launcher.config import PolicySettings
 from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from chamberlain_endpoint.identity.mapper import Mapper, OwnerMapper
 from chamberlain_endpoint.identity.rules import MappingRefusedError
 from chamberlain_endpoint.launcher import accounts, config, trusted_file
-from chamberlain_endpoint.launcher.config import ConfigRefusedError, LauncherSettings, Mode
+from chamberlain_endpoint.launcher.config import ConfigRefusedError
 from chamberlain_endpoint.launcher.mapping_file import MappingFile
 from chamberlain_endpoint.launcher.policy import Denied
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
 
 OnMapping = Callable[[str], None]
 """Takes the fault of an edit of the mapping file; empty when the edit was taken."""
@@ -36,7 +37,7 @@ class Ready:
     owners: frozenset[int]
     peer_uids: frozenset[int]
     manager_gid: int
-    policy: config.PolicySettings
+    policy: PolicySettings
     denied: Denied
 
     def mapper_source(self, on_mapping: OnMapping) -> Callable[[], Mapper]:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 from chamberlain_wire.limits import MAX_LAUNCH_BYTES
 
-MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Largest frame that the manager reads from the launcher: `list` with all its ended notices."""
 
 _HEAD: Final = struct.Struct(">I")

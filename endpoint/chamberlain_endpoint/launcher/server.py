@@ -28,6 +28,7 @@ _PEER: Final = struct.Struct("3i")
 _READ_BYTES: Final = 64 * 1024
 _MOST_CLIENTS: Final = 256
 _BACKLOG: Final = 64
+_PAUSE_S: Final = 0.1
 
 
 class Server:
@@ -67,7 +68,7 @@ class Server:
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         self._listener = listener
-        self._loop.on_readable(listener.fileno(), self._accept)
+        self._listen()
 
     def close(self) -> None:
         """Hang up on everybody and remove the socket."""
@@ -78,11 +79,24 @@ class Server:
             self._listener.close()
             self._path.unlink(missing_ok=True)
 
+    def _listen(self) -> None:
+        assert self._listener is not None
+        if self._listener.fileno() >= 0:
+            self._loop.on_readable(self._listener.fileno(), self._accept)
+
     def _accept(self) -> None:
         assert self._listener is not None
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:
+            return
+        except OSError as error:
+            # No descriptor is left. The caller stays in line; asking at once would spin.
+            _log.error(
+                "cannot accept", extra={"event": "client.not_accepted", "reason": str(error)}
+            )
+            self._loop.forget(self._listener.fileno())
+            self._loop.call_later(_PAUSE_S, self._listen)
             return
         pid, uid, _ = _PEER.unpack(
             connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.launcher.config import LauncherSettings
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
+from chamberlain_endpoint.launcher.settings import LauncherSettings
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
-from chamberlain_wire.logs import Secret
 
 LEASE_S: Final = 30.0
 """A user endpoint that hears nothing from the launcher for so long ends itself."""
@@ -41,7 +40,7 @@ class LaunchSpec:
         arguments: the program and its arguments; no secret among them.
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
-        first_line: what stands first on standard input, with its newline.
+        first_line: what stands first on standard input, with its newline. A secret.
     """
 
     user_endpoint: str
@@ -50,7 +49,7 @@ class LaunchSpec:
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(repr=False)
     state_dir: Path
-    first_line: Secret[bytes]
+    first_line: bytes = field(repr=False)
 
 
 def build(
@@ -86,7 +85,7 @@ def build(
         arguments=(str(settings.python), "-I", "-m", _MODULE),
         environment=_environment(settings, account, launch.environment),
         state_dir=state_dir,
-        first_line=Secret(json.dumps(line, separators=(",", ":")).encode() + b"\n"),
+        first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
     )
 
 

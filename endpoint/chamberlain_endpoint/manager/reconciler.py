@@ -7,6 +7,7 @@ to another, so the steps of one user endpoint never overlap; a slow one holds up
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections import defaultdict, deque
@@ -102,9 +103,17 @@ class Reconciler:
         while (user_endpoint := self._take()) is not None:
             try:
                 self._turn(user_endpoint)
-            except Exception as error:  # noqa: BLE001 - the edge of a thread
+            except sqlite3.Error as error:
+                # Without records nothing more may be promised to anybody.
                 self._on_fatal(error)
                 return
+            except Exception:
+                # One user endpoint that we cannot deal with must not take the others along.
+                log.exception(
+                    "step failed, trying again",
+                    extra={"event": "endpoint.stuck", "user_endpoint": user_endpoint},
+                )
+                self._retry(user_endpoint)
             finally:
                 self._put_back(user_endpoint)
 
@@ -141,22 +150,22 @@ class Reconciler:
                 while step is not None:
                     step = self._steps.step(step)
         except LauncherUnreachableError as error:
-            self._retry(user_endpoint, error)
+            log.warning(
+                "launcher did not answer, trying again",
+                extra={
+                    "event": "launcher.unreachable",
+                    "user_endpoint": user_endpoint,
+                    "reason": str(error),
+                },
+            )
+            self._retry(user_endpoint)
         else:
-            self._failures.pop(user_endpoint, None)
+            with self._changed:
+                self._failures.pop(user_endpoint, None)
 
-    def _retry(self, user_endpoint: EndpointId, error: LauncherUnreachableError) -> None:
+    def _retry(self, user_endpoint: EndpointId) -> None:
         with self._changed:
             self._failures[user_endpoint] += 1
             failures = self._failures[user_endpoint]
             self._due_at[user_endpoint] = self._clock() + retry_delay_s(failures)
             self._changed.notify()
-        log.warning(
-            "launcher did not answer, trying again",
-            extra={
-                "event": "launcher.unreachable",
-                "user_endpoint": user_endpoint,
-                "attempt": failures,
-                "reason": str(error),
-            },
-        )

@@ -87,13 +87,6 @@ _TAGGED: Final[dict[str, type[BaseModel]]] = {
     "SimpleLauncher": providers.SimpleLauncher,
     "SingleNodeLauncher": providers.SingleNodeLauncher,
     "WrappedLauncher": providers.WrappedLauncher,
-    "SrunLauncher": providers.OverriddenLauncher,
-    "SrunMPILauncher": providers.OverriddenLauncher,
-    "AprunLauncher": providers.OverriddenLauncher,
-    "JsrunLauncher": providers.OverriddenLauncher,
-    "MpiRunLauncher": providers.OverriddenLauncher,
-    "MpiExecLauncher": providers.MpiExecLauncher,
-    "GnuParallelLauncher": providers.GnuParallelLauncher,
     # A text has no keys; this only keeps the validator's own word out of the path.
     providers.PLAIN_ADDRESS: Checked,
     "address_by_interface": providers.AddressByInterface,

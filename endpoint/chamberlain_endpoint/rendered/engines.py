@@ -101,7 +101,7 @@ class HtexEngine(_TaskRules):
     heartbeat_period: PositiveInt | None = None
     heartbeat_threshold: PositiveInt | None = None
     drain_period: PositiveInt | None = None
-    poll_period: PositiveInt = 10
+    poll_period: PositiveInt | None = None
     address_probe_timeout: PositiveInt | None = None
     worker_logdir_root: str | None = None
     encrypted: bool = True

@@ -59,41 +59,10 @@ class WrappedLauncher(Checked):
     debug: bool = True
 
 
-class OverriddenLauncher(Checked):
-    """A launcher of many nodes with extra arguments for its own command."""
-
-    type: Literal[
-        "SrunLauncher", "SrunMPILauncher", "AprunLauncher", "JsrunLauncher", "MpiRunLauncher"
-    ]
-    debug: bool = True
-    overrides: str = ""
-
-
-class MpiExecLauncher(Checked):
-    """Start one worker pool a node with `mpiexec`."""
-
-    type: Literal["MpiExecLauncher"] = "MpiExecLauncher"
-    debug: bool = True
-    bind_cmd: str = "--bind-to"
-    overrides: str = ""
-
-
-class GnuParallelLauncher(Checked):
-    """Start one worker pool a node with GNU parallel over ssh."""
-
-    type: Literal["GnuParallelLauncher"] = "GnuParallelLauncher"
-    debug: bool = True
-
-
 Launcher = Annotated[
-    SimpleLauncher
-    | SingleNodeLauncher
-    | WrappedLauncher
-    | OverriddenLauncher
-    | MpiExecLauncher
-    | GnuParallelLauncher,
-    Field(discriminator="type"),
+    SimpleLauncher | SingleNodeLauncher | WrappedLauncher, Field(discriminator="type")
 ]
+"""Launchers for a block of one node, the only blocks that this version starts."""
 
 
 class LocalProvider(Checked):

@@ -21,6 +21,7 @@ from chamberlain_endpoint.engine.port import (
     Finished,
     Lost,
     Report,
+    Returned,
 )
 from chamberlain_endpoint.user.heartbeat import Heartbeat, Load
 from chamberlain_endpoint.user.idle import Idle
@@ -152,6 +153,8 @@ class Loop:
                 self._work.finished(event, turn)
             case Lost():
                 self._work.lost(event, turn)
+            case Returned():
+                self._work.returned(event)
             case Confirmed() | Unconfirmed():
                 if self._parts.results.note(event):
                     turn.confirmed.append(event.task_id)

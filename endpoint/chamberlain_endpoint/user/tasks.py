@@ -84,6 +84,12 @@ class Tasks:
         self._waiting.appendleft(task_id)
         return True
 
+    def put_back(self, task_id: TaskId) -> None:
+        """The task did not start after all, and waits again."""
+        self._open[task_id].attempts -= 1
+        self._running.discard(task_id)
+        self._waiting.appendleft(task_id)
+
     def may_retry(self, attempts: int) -> bool:
         """Tell whether a task that was tried `attempts` times may be tried again."""
         return attempts <= self._retries

@@ -11,7 +11,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chamberlain_endpoint.engine.port import Engine, Finished, Job, JobRefusedError, Lost, Rules
+from chamberlain_endpoint.engine.port import (
+    Engine,
+    Finished,
+    Job,
+    JobRefusedError,
+    Lost,
+    Returned,
+    Rules,
+)
 from chamberlain_endpoint.user import intake
 from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
@@ -131,7 +139,14 @@ class Work:
         self._started_at_ns.pop(task_id, None)
         if not self._tasks.lose(task_id):
             self._tasks.end(task_id)
-            self._end(turn, task_id, ErrorCode.TASK_LOST, report.reason)
+            sentence = f"{report.reason} It was not run again."
+            self._end(turn, task_id, ErrorCode.TASK_LOST, sentence)
+
+    def returned(self, report: Returned) -> None:
+        """Let a task wait again that the engine could not start."""
+        if report.task_id in self._tasks.running:
+            self._started_at_ns.pop(report.task_id, None)
+            self._tasks.put_back(report.task_id)
 
     def fail_waiting(self, reason: str, turn: Turn) -> None:
         """End all that waits, with `reason` for the caller."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import urllib3
 
-from chamberlain_wire import codec, topology
+from chamberlain_wire import codec
 from chamberlain_wire.broker.port import Broker, Delivery, Outgoing
 from chamberlain_wire.messages import (
     EndpointEvent,
@@ -163,6 +163,7 @@ class Manager:
     commands: queue.SimpleQueue[Delivery]
     heartbeats: dict[str, Any]
     children: list[UserEndpoint] = field(default_factory=list)
+    last: StartCommand | None = None
 
     @classmethod
     def registered(cls, answer: dict[str, Any], connect: Connect) -> Manager:
@@ -177,7 +178,8 @@ class Manager:
         )
 
     def next_command(self, wait_s: float = WAIT_S) -> StartCommand:
-        return codec.decode_command(self.commands.get(timeout=wait_s).body)
+        self.last = codec.decode_command(self.commands.get(timeout=wait_s).body)
+        return self.last
 
     def report(self, *events: EndpointEvent, **state: Any) -> None:
         report = StatusReport(
@@ -190,8 +192,9 @@ class Manager:
     def beat(self) -> None:
         self.report(heartbeat_period=30)
 
-    def say(self, kind: Any, command: StartCommand, **more: Any) -> None:
+    def say(self, kind: Any, command: StartCommand | None, **more: Any) -> None:
         """Tell an event about the user endpoint of `command`."""
+        assert command is not None
         user_endpoint = command.kwargs.amqp_creds.endpoint_id
         told = {"command": command_id(command), **more}
         self.report(EndpointEvent(kind=kind, user_endpoint=user_endpoint, **told))
@@ -232,7 +235,3 @@ class Sdk:
 
     def close(self) -> None:
         self.broker.close()
-
-
-def result_queue_of(identity: str, group: str) -> str:
-    return topology.result_prefix(identity) + group  # type: ignore[arg-type]

@@ -34,7 +34,8 @@ _log: Final = logging.getLogger(__name__)
 _READ_BYTES: Final = 64 * 1024
 _PAUSE_S: Final = 0.01
 """Pause after a full pipe: a process that floods its error stream waits, not root."""
-_REAP_S: Final = 0.01
+_REAP_S: Final = 0.001
+_MAX_REAP_S: Final = 0.1
 _LAST_RESORT_S: Final = 7.0
 """How long after the order to kill everything the keeper itself is killed."""
 _PROBE_S: Final = 20.0
@@ -53,7 +54,7 @@ class _Process:
         self.user_endpoint = spec.user_endpoint
         self.keeper = keeper
         self.stdin = keeper.stdin.fileno()
-        self.waiting = bytearray(spec.first_line.reveal())
+        self.waiting = bytearray(spec.first_line)
         self.tails = {
             keeper.stdout.fileno(): bytearray(),
             keeper.stderr.fileno(): bytearray(),
@@ -284,10 +285,12 @@ class ProcessRuntime:
                 self._feed(process)
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
-    def _collect(self, process: _Process) -> None:
+    def _collect(self, process: _Process, wait_s: float = _REAP_S) -> None:
         """Tell of the end once the kernel has let go of the keeper."""
         if process.keeper.poll() is None:
-            self._loop.call_later(_REAP_S, lambda: self._collect(process))
+            # Soon as a rule; long when a process below hangs in a file system.
+            longer_s = min(2 * wait_s, _MAX_REAP_S)
+            self._loop.call_later(wait_s, lambda: self._collect(process, longer_s))
             return
         for fd in process.tails:
             if fd != process.report:

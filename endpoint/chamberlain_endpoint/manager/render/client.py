@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import subprocess
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 4.8
 _STOP_S: Final = 5.0
+_DYING_S: Final = 0.1
 _MODULE: Final = "chamberlain_endpoint.manager.render.server"
 
 
@@ -45,30 +47,54 @@ class RenderServer:
         with self._lock:
             self._end()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def render(self, job: RenderJob) -> Rendered:
         """See `job.Renderer.render`."""
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                self._hand_over(theirs)
-            ours.settimeout(_ANSWER_S)
-            try:
-                framing.send(ours, msgspec.json.encode(job))
-                answer = msgspec.json.decode(framing.receive(ours), type=Answer)
-            except (OSError, framing.CutOffError) as error:
-                log.warning(
-                    "render did not end well",
-                    extra={"event": "render.lost", "reason": repr(error)},
-                )
-                raise RenderRefusedError(
-                    ErrorCode.TEMPLATE_FAILED,
-                    "The endpoint's template cannot be rendered: "
-                    "it needs more time or memory than it may have.",
-                ) from None
+        answer = self._ask(job)
+        if answer is None and self._is_gone():
+            # It was the server that died, which tells nothing of the template.
+            answer = self._ask(job)
+        if answer is None:
+            raise RenderRefusedError(
+                ErrorCode.TEMPLATE_FAILED,
+                "The endpoint's template cannot be rendered: "
+                "it needs more time or memory than it may have.",
+            )
         if answer.refusal is not None:
             raise RenderRefusedError(answer.refusal.code, answer.refusal.public)
         assert answer.rendered is not None
         return answer.rendered
+
+    def _ask(self, job: RenderJob) -> Answer | None:
+        """Return the answer of a child; None when it ended, or did not end, without one."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            try:
+                with theirs:
+                    self._hand_over(theirs)
+                ours.settimeout(_ANSWER_S)
+                framing.send(ours, msgspec.json.encode(job))
+                return msgspec.json.decode(framing.receive(ours), type=Answer)
+            except (OSError, framing.CutOffError) as error:
+                log.warning(
+                    "render without an answer",
+                    extra={"event": "render.lost", "reason": repr(error)},
+                )
+        return None
+
+    def _is_gone(self) -> bool:
+        """Tell whether the server ended; its last connection may break a moment before."""
+        with self._lock:
+            if self._process is None:
+                return True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_DYING_S)
+            return self._process.poll() is not None
 
     def _hand_over(self, request: socket.socket) -> None:
         with self._lock:
@@ -87,6 +113,8 @@ class RenderServer:
                 [sys.executable, "-I", "-m", _MODULE],
                 stdin=theirs.fileno(),
                 env={"LANG": "C.UTF-8"},
+                # A signal to the manager's group must not refuse what is being rendered.
+                start_new_session=True,
             )
         self._control = ours
 

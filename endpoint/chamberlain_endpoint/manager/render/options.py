@@ -9,6 +9,7 @@ from typing import Any, Final
 import jsonschema
 from jsonschema.validators import validator_for
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
 from chamberlain_wire.errors import ErrorCode
@@ -52,7 +53,14 @@ def _check_schema(options: dict[str, Any], schema: dict[str, Any]) -> None:
         ) from None
     # An empty registry: a `$ref` to an address is refused, never fetched.
     validator = kind(schema, registry=Registry())
-    faults = list(islice(validator.iter_errors(options), _MOST_FAULTS))
+    try:
+        faults = list(islice(validator.iter_errors(options), _MOST_FAULTS))
+    except Unresolvable as error:
+        raise RenderRefusedError(
+            ErrorCode.TEMPLATE_FAILED,
+            f"The endpoint's options schema refers to {error.ref[:_FAULT_CHARS]}, which is not "
+            "in it. Tell its administrator.",
+        ) from None
     if faults:
         raise _refused("; ".join(_sentence(fault) for fault in faults))
 

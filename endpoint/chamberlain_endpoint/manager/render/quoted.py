@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 # Characters that YAML 1.1 takes for line breaks or forbids, though JSON allows them bare.
@@ -86,7 +86,7 @@ class QuotedList(list[Any]):
     """A list from outside; written out whole it is JSON, which is YAML."""
 
     def __repr__(self) -> str:
-        return "[" + ", ".join(_written(value) for value in self) + "]"
+        return written(self)
 
 
 class QuotedMap(Mapping[str, Any]):
@@ -105,11 +105,7 @@ class QuotedMap(Mapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return "{" + ", ".join(f"{key!r}: {_written(value)}" for key, value in self.items()) + "}"
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return (quoted key, value) pairs."""
-        return ItemsView(self)
+        return written(self)
 
 
 def wrap(value: Any) -> Any:
@@ -171,5 +167,25 @@ def _unwrapped(value: object) -> object:
             return value
 
 
-def _written(value: object) -> str:
-    return repr(value) if isinstance(value, str | list | Mapping) else str(value)
+def written(value: object) -> str:
+    """Return `value` as JSON, which is YAML, with every text in it quoted."""
+    match value:
+        case Quoted() | Null():
+            return repr(value)
+        case str():
+            return quote(value)
+        case Mapping():
+            pairs = (f"{written(key)}: {written(each)}" for key, each in value.items())
+            return "{" + ", ".join(pairs) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(written(each) for each in value) + "]"
+        case None:
+            return "null"
+        case _:
+            return str(value)
+
+
+def finalize(value: object) -> object:
+    """Return what `{{ value }}` writes. Python's own form of a list is no YAML: from a tuple
+    such as `("a, b", 1)` a caller's text could break out."""
+    return written(value) if isinstance(value, Mapping | list | tuple) else value

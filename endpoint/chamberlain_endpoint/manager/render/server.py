@@ -171,7 +171,7 @@ def _warm_up() -> None:
         "a: [",
         "a: &a [*a]",
     )
-    for source in (*samples, "engine: {type: ThreadPoolEngine}", "{% include 'c' %}"):
+    for source in (*samples, "engine: {type: ThreadPoolEngine}", "{% include 'c' %}", "{{ [a] }}"):
         for options in ({"a": "x"}, {"a": "y"}):
             job = RenderJob(
                 options=dict(options),

@@ -15,6 +15,7 @@ from chamberlain_endpoint.manager.render.quoted import (
     Null,
     QuotedMap,
     dump_json,
+    finalize,
     plain_or_quoted,
     shell_escape,
 )
@@ -72,7 +73,10 @@ def _environment(job: RenderJob) -> SandboxedEnvironment:
         return (job.sources[name], name, None) if name in job.sources else None
 
     environment = SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(load), cache_size=0
+        undefined=jinja2.StrictUndefined,
+        finalize=finalize,
+        loader=jinja2.FunctionLoader(load),
+        cache_size=0,
     )
     environment.filters["shell_escape"] = shell_escape
     environment.tests["none"] = lambda value: value is None or isinstance(value, Null)
