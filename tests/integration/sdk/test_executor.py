@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 from chamberlain import (
     AuthenticationError,
@@ -27,7 +28,6 @@ from chamberlain import (
     SerializationError,
     TaskExecutionFailed,
 )
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -347,8 +347,9 @@ def eventually(what: Callable[[], object]) -> None:
 
 
 def test_an_unreadable_result_makes_it_ask_the_hub(executor: Executor, hub: StandInHub) -> None:
-    from chamberlain_wire.broker.port import Outgoing
     from tests.integration.sdk.stand_in import PREFIX
+
+    from chamberlain_wire.broker.port import Outgoing
 
     executor.submit(double, 1).result(WAIT_S)
     hub.push = False
