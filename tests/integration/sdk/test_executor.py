@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import json
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 from chamberlain import (
     AuthenticationError,
     Client,
     Executor,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     PayloadTooLargeError,
     SerializationError,
     TaskExecutionFailed,
 )
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -283,6 +287,43 @@ def test_a_revoked_session_is_replaced_and_nothing_is_lost(
     assert len(hub.sessions) >= 2
 
 
+def test_a_lost_connection_is_repaired(executor: Executor, hub: StandInHub) -> None:
+    executor.submit(double, 1).result(WAIT_S)
+    hub.go.clear()
+    futures = [executor.submit(double, number) for number in range(3)]
+    eventually(hub.drop_connections)
+    hub.go.set()
+    assert [future.result(WAIT_S) for future in futures] == [0, 2, 4]
+    assert len(hub.sessions) == 1
+
+
+def test_a_session_that_is_not_to_be_had_yet_is_asked_for_again(
+    executor: Executor, hub: StandInHub
+) -> None:
+    hub.session_answers += [(503, {}), (500, error(500, "INTERNAL", "oops")), (503, {})]
+    assert executor.submit(double, 1).result(WAIT_S) == 2
+
+
+def test_a_session_that_is_forbidden_ends_the_futures_and_the_next_submit_tries_again(
+    executor: Executor, hub: StandInHub
+) -> None:
+    hub.session_answers.append((403, error(403, "FORBIDDEN", "You may not read results.")))
+    with pytest.raises(ForbiddenError, match="may not read results"):
+        executor.submit(double, 1).result(WAIT_S)
+    assert executor.submit(double, 2).result(WAIT_S) == 4
+
+
+def test_an_executor_that_is_forgotten_gives_its_session_back(
+    client: Client, hub: StandInHub
+) -> None:
+    executor = Executor(ENDPOINT, client)
+    future = executor.submit(double, 1)
+    del executor
+    gc.collect()
+    assert future.result(WAIT_S) == 2
+    eventually(lambda: hub.ended_sessions == hub.sessions)
+
+
 def test_a_result_whose_push_was_lost_is_asked_for_after_a_reconnect(
     executor: Executor, hub: StandInHub
 ) -> None:
@@ -295,17 +336,20 @@ def test_a_result_whose_push_was_lost_is_asked_for_after_a_reconnect(
 
 
 def wait_until_known(hub: StandInHub, task_id: str) -> None:
-    seen = threading.Event()
-    for _ in range(int(WAIT_S / 0.05)):
-        if hub.documents.get(task_id, {}).get("status") == "success":
-            return
-        seen.wait(0.05)
-    raise AssertionError("the stand-in never ran the task")
+    eventually(lambda: hub.documents.get(task_id, {}).get("status") == "success")
+
+
+def eventually(what: Callable[[], object]) -> None:
+    pause, deadline = threading.Event(), time.monotonic() + WAIT_S
+    while not what():
+        assert time.monotonic() < deadline, "it never came true"
+        pause.wait(0.05)
 
 
 def test_an_unreadable_result_makes_it_ask_the_hub(executor: Executor, hub: StandInHub) -> None:
-    from chamberlain_wire.broker.port import Outgoing
     from tests.integration.sdk.stand_in import PREFIX
+
+    from chamberlain_wire.broker.port import Outgoing
 
     executor.submit(double, 1).result(WAIT_S)
     hub.push = False
