@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,14 +158,11 @@ def _connect(order: Order, inbox: Inbox) -> Broker:
         on_link=inbox.put,
     )
 
-    def open_it() -> None:
-        try:
-            broker.open()
-        except BrokerError as error:
-            # It goes on trying, or has told the inbox that it is refused.
-            log.warning("no broker yet", extra={"event": "broker.waiting", "reason": str(error)})
-
-    threading.Thread(target=open_it, name="broker-open", daemon=True).start()
+    try:
+        broker.open(timeout_s=0.0)
+    except BrokerError as error:
+        # Not yet, which is no news; or refused, which the inbox has been told.
+        log.debug("no broker yet", extra={"event": "broker.waiting", "reason": str(error)})
     return broker
 
 

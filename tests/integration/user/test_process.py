@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -246,7 +247,7 @@ def test_a_revoked_credential_ends_it_with_75(
         # The management API learns of connections a few seconds late.
         for one in rabbit.api("GET", "/api/connections") or []:  # type: ignore[attr-defined]
             if one.get("user") == name:
-                rabbit.api("DELETE", f"/api/connections/{one['name'].replace(' ', '%20')}")
+                rabbit.api("DELETE", f"/api/connections/{quote(one['name'], safe='')}")
                 closed = True
         time.sleep(0.1)
     assert process.wait() == 75
