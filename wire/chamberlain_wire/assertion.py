@@ -138,7 +138,7 @@ def open_signed(token: bytes, keys: Iterable[Ed25519PublicKey]) -> Assertion:
         raise AssertionRefusedError("assertion is signed by no key of the hub")
     try:
         return _parse(json.loads(payload))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise AssertionRefusedError(f"assertion has a wrong shape: {error}") from None
 
 
