@@ -28,6 +28,7 @@ from chamberlain_endpoint.engine.port import (
     Report,
     Rules,
 )
+from chamberlain_endpoint.rendered import settled
 from chamberlain_wire.codec import decode
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.limits import MAX_RESULT_BYTES
@@ -102,8 +103,9 @@ class Running:
 
 
 def start(name: str, folder: Path, **changes: Any) -> Running:
-    config = rendered.parse({"engine": {**CONFIGS[name], **changes}}).engine
-    one = Running(make_engine(config, run_dir=folder / "engine"), folder)
+    checked = rendered.parse({"engine": {**CONFIGS[name], **changes}})
+    config = settled.read(checked.model_dump(mode="json"))
+    one = Running(make_engine(config.engine, run_dir=folder / "engine"), folder)
     one.engine.start(one.reports.put)
     return one
 

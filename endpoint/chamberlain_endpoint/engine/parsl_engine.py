@@ -29,7 +29,7 @@ from chamberlain_endpoint.engine import tether  # noqa: E402
 from chamberlain_endpoint.engine.fleet import Pool  # noqa: E402
 from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
-from chamberlain_endpoint.rendered import HtexEngine  # noqa: E402
+from chamberlain_endpoint.rendered.settled import HtexEngine  # noqa: E402
 from chamberlain_endpoint.scheduler.ending import how_it_ended  # noqa: E402
 
 _ENTRY: Final = "chamberlain_endpoint.engine.parsl_entry"

@@ -37,7 +37,7 @@ from chamberlain_endpoint.engine.port import (
     Lost,
     OnReport,
 )
-from chamberlain_endpoint.rendered import ProcessPoolEngine
+from chamberlain_endpoint.rendered.settled import ProcessPoolEngine
 from chamberlain_endpoint.scheduler.ending import how_it_ended
 from chamberlain_wire.ids import TaskId
 

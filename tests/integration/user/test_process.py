@@ -352,7 +352,7 @@ def modules() -> list[str]:
 def test_it_loads_nothing_that_it_does_not_need(hub: HubSide, start: Start) -> None:
     start()
     loaded = set(hub.call(modules))
-    heavy = {"parsl", "jinja2", "jsonschema", "docker", "yaml", "cryptography", "zmq", "httpx"}
+    heavy = {"parsl", "jinja2", "jsonschema", "docker", "yaml", "cryptography", "zmq", "pydantic"}
     assert not loaded & heavy
     assert not {name for name in loaded if name.startswith("chamberlain_endpoint.launcher")}
 
