@@ -40,6 +40,11 @@ def chatty(_):
         stream.write("last words\n")
 
 
+def flood_and_serve(path):
+    chatty(path)
+    serve(path)
+
+
 def killed(_):
     os.kill(os.getpid(), signal.SIGSEGV)
 

@@ -1,4 +1,4 @@
-"""HTTP to the hub: the only place that speaks it. urllib3, chosen in `docs/adr/0004`.
+"""HTTP to the hub: the only place that speaks it. urllib3: `docs/adr/0004-sdk-http-client.md`.
 
 Every call that we make may be repeated: reads are reads, a submission carries task ids that we
 made, and a function registered twice is two names for one thing. So a hub that restarts, or a

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from chamberlain.errors import AuthenticationError, ChamberlainError, ForbiddenError, HubError
+from chamberlain.errors import ChamberlainError, HubError, HubUnavailableError
 from chamberlain.futures import ChamberlainFuture, OpenTasks, fail
 from chamberlain.outcomes import from_rest
 from chamberlain.rest import Rest
@@ -132,9 +132,10 @@ class ResultStream:
                 break
             try:
                 self._handle(event)
-            except (AuthenticationError, ForbiddenError) as error:
-                self._give_up(error)
             except (ChamberlainError, OSError) as error:
+                if _is_final(error):
+                    self._give_up(error)
+                    continue
                 self._failures += 1
                 log.warning(
                     "results cannot be followed, trying again",
@@ -235,7 +236,7 @@ class ResultStream:
         self._ask_hub = False
         self._failures = 0
 
-    def _give_up(self, error: HubError) -> None:
+    def _give_up(self, error: BaseException) -> None:
         """Nobody tells us any more how tasks end: say so to everyone who waits."""
         with self._lock:
             # The next batch that is accepted begins again.
@@ -258,3 +259,12 @@ class ResultStream:
             # A courtesy: the hub also notices a session without a connection.
             with contextlib.suppress(ChamberlainError):
                 self._rest.call("DELETE", f"/v3/sessions/{self._session_id}", patience_s=0.0)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Tell whether the hub would say the same again."""
+    return (
+        isinstance(error, HubError)
+        and not isinstance(error, HubUnavailableError)
+        and 400 <= error.status < 500
+    )

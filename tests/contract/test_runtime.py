@@ -41,6 +41,10 @@ class Bench:
     def until(self, is_so: Callable[[], bool]) -> None:
         """Let time pass until `is_so()`."""
 
+    def kept_bytes(self) -> int:
+        """Return how much of what the process wrote is kept now."""
+        return 0
+
 
 class MemoryBench(Bench):
     """Plays the processes by what they were asked to be."""
@@ -91,6 +95,10 @@ class ProcessBench(Bench):
             self.loop.call_later(0.05, lambda: None)
             self.loop.turn()
 
+    def kept_bytes(self) -> int:
+        processes = self.runtime._processes  # type: ignore[attr-defined]
+        return sum(map(len, processes[UEP].tails.values()))
+
     def until_serving(self, user_endpoint: str = UEP) -> None:
         processes = self.runtime._processes  # type: ignore[attr-defined]
         process = processes[user_endpoint]
@@ -139,6 +147,12 @@ def test_a_flood_is_drained_and_only_its_tail_is_kept(bench: Bench) -> None:
     )
 
 
+def test_a_flood_does_not_fill_the_launchers_memory(bench: Bench) -> None:
+    bench.start("flood_and_serve")
+    bench.until_serving()
+    assert bench.kept_bytes() <= 2 * TAIL_BYTES
+
+
 def test_a_stop_lets_it_leave_by_itself(bench: Bench) -> None:
     bench.start("serve")
     bench.until_serving()
@@ -152,6 +166,7 @@ def test_a_stop_before_it_could_hear_is_not_lost(bench: Bench) -> None:
     bench.runtime.stop(UEP, 10.0)
     bench.until(lambda: bool(bench.exits))
     assert not bench.runtime.is_running(UEP)
+    assert bench.exits[0].signal != 9, "it was only killed after its grace"
 
 
 def test_what_does_not_leave_in_time_is_killed(bench: Bench) -> None:

@@ -67,8 +67,8 @@ def test_migrations_make_the_tables_of_the_schema(empty_url: str) -> None:
     engine.dispose()
 
 
-def test_two_hubs_that_migrate_at_once_both_succeed(empty_url: str) -> None:
-    stores = [Store.open(empty_url) for _ in range(2)]
+def test_hubs_that_migrate_at_once_all_succeed(empty_url: str) -> None:
+    stores = [Store.open(empty_url) for _ in range(4)]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda store: store.migrate(), stores))
     for store in stores:

@@ -16,17 +16,20 @@ from tests.launcher_builders import STAND_IN
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account
 
+GROUP = f"chtestg{os.getpid()}"
+"""Other sessions may run at the same time: names carry the session's number."""
+
 
 @pytest.fixture(scope="session")
 def account() -> Iterator[Account]:
-    """An account `chtesta` in the groups `chtesta` and `chtestg`, with no shell."""
-    yield from _account("chtesta")
+    """An account in a group of its own and in `GROUP`, with no shell."""
+    yield from _account(f"chtesta{os.getpid()}")
 
 
 @pytest.fixture(scope="session")
 def other_account() -> Iterator[Account]:
-    """A second account, `chtestb`."""
-    yield from _account("chtestb")
+    """A second account like the first."""
+    yield from _account(f"chtestb{os.getpid()}")
 
 
 @pytest.fixture
@@ -44,15 +47,33 @@ def open_folder() -> Iterator[Path]:
 def _account(name: str) -> Iterator[Account]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    run = [["groupadd", "-f", "chtestg"], ["useradd", "-M", "-U", "-G", "chtestg", name]]
-    run[1] += ["-s", "/usr/sbin/nologin", "-c", 'Test, "Q" $(id)', "-K", "UID_MIN=20000"]
-    for command in run:
-        subprocess.run(command, check=True, capture_output=True)
+    change_accounts("groupadd", "-f", GROUP)
+    change_accounts(
+        *("useradd", "-M", "-U", "-G", GROUP, "-K", "UID_MIN=20000"),
+        *("-s", "/usr/sbin/nologin", "-c", 'Test, "Q" $(id)', name),
+    )
     try:
         yield look_up(name)
     finally:
-        subprocess.run(["userdel", name], check=True, capture_output=True)
-        subprocess.run(["groupdel", "chtestg"], check=False, capture_output=True)
+        change_accounts("userdel", name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_group_is_left() -> Iterator[None]:
+    yield
+    if os.geteuid() == 0:
+        subprocess.run(["groupdel", GROUP], check=False, capture_output=True)
+
+
+def change_accounts(*command: str) -> None:
+    """Run `command`, again while another program holds the lock on the accounts."""
+
+    def is_done() -> bool:
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        assert done.returncode == 0 or "lock" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    until(is_done)
 
 
 def processes_of(uid: int) -> list[int]:

@@ -18,7 +18,7 @@ from chamberlain_endpoint.cli.configure import make_folders
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
 from chamberlain_endpoint.launcher import config as launcher_config
-from chamberlain_endpoint.launcher.config import LauncherSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings
 
 _START_S: Final = 60.0
 _STOP_S: Final = 150.0

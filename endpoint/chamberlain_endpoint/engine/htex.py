@@ -38,7 +38,7 @@ from chamberlain_endpoint.engine.port import (
     OnReport,
     Returned,
 )
-from chamberlain_endpoint.rendered import HtexEngine
+from chamberlain_endpoint.rendered.settled import HtexEngine
 from chamberlain_endpoint.scheduler.local import LocalBlocks
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
 from chamberlain_wire.errors import ChamberlainError

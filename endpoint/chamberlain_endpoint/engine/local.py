@@ -19,7 +19,7 @@ from chamberlain_endpoint.engine.port import (
     Lost,
     OnReport,
 )
-from chamberlain_endpoint.rendered import ThreadPoolEngine
+from chamberlain_endpoint.rendered.settled import ThreadPoolEngine
 from chamberlain_wire.ids import TaskId
 
 

@@ -26,11 +26,11 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # no
 from parsl.executors.high_throughput.executor import HighThroughputExecutor  # noqa: E402
 
 from chamberlain_endpoint.engine import tether  # noqa: E402
-from chamberlain_endpoint.engine.ending import how_it_ended  # noqa: E402
 from chamberlain_endpoint.engine.fleet import Pool  # noqa: E402
 from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
-from chamberlain_endpoint.rendered import HtexEngine  # noqa: E402
+from chamberlain_endpoint.rendered.settled import HtexEngine  # noqa: E402
+from chamberlain_endpoint.scheduler.ending import how_it_ended  # noqa: E402
 
 _ENTRY: Final = "chamberlain_endpoint.engine.parsl_entry"
 _START_S: Final = 60.0

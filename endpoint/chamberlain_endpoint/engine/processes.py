@@ -26,7 +26,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Final
 
-from chamberlain_endpoint.engine.ending import how_it_ended
 from chamberlain_endpoint.engine.port import (
     Broken,
     CapacityChanged,
@@ -38,7 +37,8 @@ from chamberlain_endpoint.engine.port import (
     Lost,
     OnReport,
 )
-from chamberlain_endpoint.rendered import ProcessPoolEngine
+from chamberlain_endpoint.rendered.settled import ProcessPoolEngine
+from chamberlain_endpoint.scheduler.ending import how_it_ended
 from chamberlain_wire.ids import TaskId
 
 log = logging.getLogger(__name__)

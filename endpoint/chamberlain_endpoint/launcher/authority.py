@@ -289,10 +289,9 @@ class Authority:
             at=time.time(),
         )
         self._ended.append(ended)
-        how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
-        reason = f"{how}; {exit_.failure}" if exit_.failure else how
+        reason = _reason(exit_)
         _log.log(
-            logging.ERROR if exit_.failure else logging.INFO,
+            logging.ERROR if exit_.failure or exit_.left else logging.INFO,
             "user endpoint ended",
             extra={
                 "event": "user_endpoint.ended",
@@ -341,6 +340,15 @@ def _told_of(running: protocol.Running) -> Entry:
         account=running.account,
         uid=running.uid,
     )
+
+
+def _reason(exit_: Exit) -> str:
+    how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
+    if exit_.failure:
+        return f"{how}; {exit_.failure}"
+    if exit_.left:
+        return f"{how}; {exit_.left} of its processes would not be killed"
+    return how
 
 
 def _tail(exit_: Exit) -> str:

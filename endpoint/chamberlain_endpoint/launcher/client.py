@@ -104,6 +104,8 @@ class LauncherClient:
         """
         with self._connect() as connection:
             self._watching = connection
+            if self._closed.is_set():
+                return
             try:
                 self._send(connection, protocol.Watch())
                 for document in self._documents(connection):
@@ -120,7 +122,8 @@ class LauncherClient:
                 self._watching = None
 
     def close(self) -> None:
-        """End a `watch` that runs in another thread. Later calls of `watch` return at once."""
+        """End a `watch` that runs in another thread. Later calls of `watch` return at once;
+        requests are answered as before."""
         self._closed.set()
         watching = self._watching
         if watching is not None:
@@ -151,7 +154,7 @@ class LauncherClient:
 
     def _documents(self, connection: socket.socket) -> Iterator[dict[str, Any]]:
         reader = protocol.FrameReader(protocol.MAX_ANSWER_BYTES)
-        while not self._closed.is_set():
+        while True:
             try:
                 data = connection.recv(_READ_BYTES)
             except OSError as error:

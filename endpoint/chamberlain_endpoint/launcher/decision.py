@@ -29,8 +29,8 @@ from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 _log: Final = logging.getLogger(__name__)
 
-_PROCESSOR_S: Final = 2
-_ELAPSED_S: Final = 10.0
+_PROCESSOR_S: Final = 1
+_ELAPSED_S: Final = 15.0
 _MOST_AT_ONCE: Final = 8
 _MOST_FILES: Final = 1 << 20
 _READ_BYTES: Final = 64 * 1024

@@ -144,7 +144,7 @@ def _check_single(settings: LauncherSettings, owners: frozenset[int], faults: li
     return Ready(
         settings=settings,
         owners=owners,
-        peer_uids=frozenset({me}),
+        peer_uids=frozenset({0, me}),
         manager_gid=-1,
         policy=limits,
         denied=Denied(),

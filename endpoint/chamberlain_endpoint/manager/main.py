@@ -36,7 +36,8 @@ from chamberlain_endpoint.manager.watcher import Watcher
 from chamberlain_wire import logs
 from chamberlain_wire.broker.rabbit import RabbitBroker
 
-log = logging.getLogger(__name__)
+# Not `__name__`: that is `__main__` here, and no logger of ours.
+log = logging.getLogger("chamberlain_endpoint.manager.main")
 
 
 class Manager:
@@ -189,9 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FatalError as error:
         log.error(error.public, extra={"event": "manager.ended", "code": error.exit_code})
         return error.exit_code
-    except Exception:
+    except Exception:  # the edge of the process
         log.exception("unexpected", extra={"event": "manager.crashed"})
         return Exit.UNEXPECTED_ANSWER
+    log.info("stopped", extra={"event": "manager.stopped"})
     return Exit.STOPPED
 
 

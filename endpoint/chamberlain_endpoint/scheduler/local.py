@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.rendered.providers import LocalProvider, WrappedLauncher
+from chamberlain_endpoint.rendered.settled import LocalProvider, WrappedLauncher
+from chamberlain_endpoint.scheduler.ending import how_it_ended
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError, OnEnded
 
 _END_S: Final = 5.0
@@ -101,7 +102,7 @@ class LocalBlocks:
         with self._lock:
             known = self._live.pop(block, None) is not None
         if known:
-            on_ended(BlockEnded(block, _how(code), self._tail(block)))
+            on_ended(BlockEnded(block, how_it_ended(code), self._tail(block)))
 
     def _tail(self, block: str) -> str:
         text = b""
@@ -109,11 +110,3 @@ class LocalBlocks:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             text = file.read()
         return text.decode(errors="replace").strip()
-
-
-def _how(code: int) -> str:
-    number = -code if code < 0 else code - 128
-    with contextlib.suppress(ValueError):
-        if code < 0 or code > 128:
-            return f"was ended by {signal.Signals(number).name}"
-    return f"ended with exit code {code}"

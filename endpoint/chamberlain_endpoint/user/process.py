@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 
 from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Engine, Rules
-from chamberlain_endpoint.rendered import ConfigInvalidError, UserEndpointConfig, parse
+from chamberlain_endpoint.rendered import settled
 from chamberlain_endpoint.user import journal
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
@@ -59,11 +58,10 @@ def serve(lease_fd: int) -> tuple[int, ChamberlainError | None]:
         with _Folder(Path(order.state_dir)) as folder:
             journal.open_log(folder.path / "endpoint.log", debug=bool(order.config.get("debug")))
             return _serve(order, lease, folder.path, began)
-    except (ConfigInvalidError, SetupFailedError) as error:
-        return Exit.CONFIG_REFUSED, error
     except ChamberlainError as error:
         log.error("cannot serve", extra={"event": "endpoint.failed", "reason": str(error)})
-        return Exit.FAILED, error
+        refused = error.code is ErrorCode.CONFIG_INVALID or isinstance(error, SetupFailedError)
+        return Exit.CONFIG_REFUSED if refused else Exit.FAILED, error
 
 
 def _serve(
@@ -74,7 +72,7 @@ def _serve(
     ledger = Ledger(folder / "ledger.db")
     engine: Engine | None = None
     try:
-        config = parse(order.config)
+        config = _settled(order.config)
         _run_shell(config.endpoint_setup, folder)
         ledger.open()
         engine = make_engine(config.engine, run_dir=folder / "engine")
@@ -102,6 +100,20 @@ def _serve(
     return code, BrokerError(public="The broker refused the credential.") if refused else None
 
 
+def _settled(document: object) -> settled.UserEndpoint:
+    """Return the configuration; one that the manager did not check is checked here.
+
+    Raises:
+        ConfigInvalidError: it has faults; `public` names them all.
+    """
+    try:
+        return settled.read(document)
+    except settled.NotSettledError:
+        from chamberlain_endpoint.rendered import parse
+
+        return settled.read(parse(document).model_dump(mode="json"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     inbox: Inbox
@@ -110,7 +122,7 @@ class _Made:
     ledger: Ledger
 
 
-def _loop(order: Order, config: UserEndpointConfig, made: _Made, folder: Path) -> Loop:
+def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path) -> Loop:
     allowed = config.allowed_functions
     working_dir = folder / config.engine.working_dir
     working_dir.mkdir(parents=True, exist_ok=True)
@@ -159,14 +171,11 @@ def _connect(order: Order, inbox: Inbox) -> Broker:
         on_link=inbox.put,
     )
 
-    def open_it() -> None:
-        try:
-            broker.open()
-        except BrokerError as error:
-            # It goes on trying, or has told the inbox that it is refused.
-            log.warning("no broker yet", extra={"event": "broker.waiting", "reason": str(error)})
-
-    threading.Thread(target=open_it, name="broker-open", daemon=True).start()
+    try:
+        broker.open(timeout_s=0.0)
+    except BrokerError as error:
+        # Not yet, which is no news; or refused, which the inbox has been told.
+        log.debug("no broker yet", extra={"event": "broker.waiting", "reason": str(error)})
     return broker
 
 

@@ -29,7 +29,7 @@ _MAX_META_BYTES: Final = 64 * 1024
 def add_function(hub: Hub, caller: Caller, body: FunctionBody) -> Response:
     """Answers `function_uuid`. A function never changes; register again for new code."""
     code = body.function_code
-    size_bytes = len(code.encode("utf-8", "surrogatepass"))
+    size_bytes = len(code.encode())
     if size_bytes > hub.settings.max_function_bytes:
         raise TooLargeError.of("The function", size_bytes, hub.settings.max_function_bytes)
     if body.ha_endpoint_id is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.integration.hub.players import WAIT_S, Caller, Manager, Sdk, eventually
@@ -25,11 +26,15 @@ from chamberlain_hub.dispatch.credentials import BrokerAddress
 from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
 from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
 from chamberlain_hub.dispatch.submissions import Submissions
+from chamberlain_hub.domain.endpoint_life import is_online
+from chamberlain_hub.domain.task import NewTask
 from chamberlain_hub.identity.keys import public_keys_b64
+from chamberlain_hub.store.schema import user_endpoints
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
 from chamberlain_wire.broker.port import Broker, OnLink, TopologyBroker
 from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.ids import IdentityId, TaskId, new_id
 from chamberlain_wire.logs import Secret
 from devtools.postgres import PrivatePostgres
 from devtools.rabbit import PrivateRabbit
@@ -119,9 +124,32 @@ class World:
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
         self._thread.start()
         eventually(lambda: self._server.started)
-        eventually(lambda: self.dispatcher.link_up or not self.expect_broker)
+        eventually(lambda: self.dispatcher.link_up)
 
-    expect_broker: bool = True
+    def restart(self, **settings: Any) -> None:
+        """Start again with other settings."""
+        self.stop()
+        self.settings = settings
+        self.start()
+
+    def forget_starts(self) -> None:
+        """Make all starts that were asked look as if that had been long ago."""
+        store = Store.open(self.database_url)
+        with store._database.write() as connection:
+            connection.execute(sa.update(user_endpoints).values(asked_at=1.0))
+        store.close()
+
+    def store_task_unpublished(self, like: dict[str, Any], owner: str) -> str:
+        """Store a task as a hub would that dies before it publishes."""
+        task_id = new_id()
+        task = NewTask(TaskId(task_id), like["task_group_id"], like["function_id"], "payload")
+        where = (like["endpoint_id"], like["user_endpoint_id"], like["task_group_id"])
+        self.store.add_tasks(IdentityId(owner), *where, [task], time.time() - 10)
+        return task_id
+
+    def online(self, manager: Manager) -> bool:
+        endpoint = self.store.endpoint(manager.endpoint)
+        return endpoint is not None and is_online(endpoint, time.time())
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -142,9 +170,7 @@ class World:
         answer = owner.post("/v3/endpoints", registration).ok()
         manager = self._closed(Manager.registered(answer, self.side.connect))
         manager.beat()
-        eventually(
-            lambda: owner.get(f"/v2/endpoints/{manager.endpoint}/status").ok()["status"] == "online"
-        )
+        eventually(lambda: self.online(manager))
         return manager
 
     def sdk(self, caller: Caller) -> Sdk:

@@ -125,7 +125,8 @@ class UserEndpoint:
     def __init__(self, command: StartCommand, connect: Connect) -> None:
         creds = command.kwargs.amqp_creds
         self.id = creds.endpoint_id
-        self.broker = connect(creds.task_queue_info.connection_url)
+        self.url = creds.task_queue_info.connection_url
+        self.broker = connect(self.url)
         self.tasks = taken(self.broker, creds.task_queue_info.queue, exclusive=True)
         self._results = creds.result_queue_info.queue_publish_kwargs or {}
         self._heartbeats = creds.heartbeat_queue_info.queue_publish_kwargs or {}
@@ -158,6 +159,7 @@ class Manager:
     """One endpoint's manager."""
 
     endpoint: str
+    url: str
     broker: Broker
     connect: Connect
     commands: queue.SimpleQueue[Delivery]
@@ -171,6 +173,7 @@ class Manager:
         broker = connect(info["connection_url"])
         return cls(
             answer["endpoint_id"],
+            info["connection_url"],
             broker,
             connect,
             taken(broker, info["queue"]),

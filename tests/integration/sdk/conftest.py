@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub
 
 from chamberlain import Client, Executor
 from devtools.rabbit import PrivateRabbit
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import json
 import queue
 import threading
 import traceback
+import urllib.parse
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,6 +44,8 @@ class StandInHub:
         self.ended_sessions: list[str] = []
         self.answers: list[tuple[int, dict[str, Any]]] = []
         """Answers to the next submits, instead of taking them."""
+        self.session_answers: list[tuple[int, dict[str, Any]]] = []
+        """The same for the next sessions."""
         self.refuse_function: tuple[str, int, dict[str, Any]] | None = None
         self.most_tasks = 10_000
         """More in one request are too large."""
@@ -134,6 +137,8 @@ class StandInHub:
         parts = path.strip("/").split("/")
         match (method, *parts):
             case ("GET", "v2", "get_amqp_result_connection_url"):
+                if self.session_answers:
+                    return self.session_answers.pop(0)
                 return 200, self.session()
             case ("DELETE", "v3", "sessions", session):
                 self.ended_sessions.append(session)
@@ -183,9 +188,18 @@ class StandInHub:
         for session in self.sessions:
             self.rabbit.api("DELETE", f"/api/users/sdk.{session}")
         # RabbitMQ keeps connections of deleted users: end them as the hub does.
-        for one in self.rabbit.api("GET", "/api/connections") or []:  # type: ignore[attr-defined]
-            if one["user"].startswith("sdk."):
-                self.rabbit.api("DELETE", f"/api/connections/{one['name'].replace(' ', '%20')}")
+        self.drop_connections()
+
+    def drop_connections(self) -> int:
+        """End what SDKs have open; return how many the management interface knew."""
+        found = [
+            one["name"]
+            for one in self.rabbit.api("GET", "/api/connections") or []  # type: ignore[attr-defined]
+            if one.get("user", "").startswith("sdk.")
+        ]
+        for name in found:
+            self.rabbit.api("DELETE", f"/api/connections/{urllib.parse.quote(name)}")
+        return len(found)
 
     def submit(self, endpoint: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.submits.append((endpoint, body))

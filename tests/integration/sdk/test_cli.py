@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
-import os
-import subprocess
 import sys
-import textwrap
-import threading
-from pathlib import Path
 
 import pytest
+from tests.integration.sdk.stand_in import ENDPOINT, StandInHub
 
 from chamberlain import (
-    AuthenticationError,
     Client,
     Executor,
-    InvalidRequestError,
-    NotFoundError,
-    PayloadTooLargeError,
     SerializationError,
     TaskExecutionFailed,
 )
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -188,133 +178,6 @@ def test_shutdown_cancels_what_was_not_sent(client: Client, hub: StandInHub) -> 
     assert sent.result(WAIT_S) == 2
 
 
-def test_a_refusal_ends_its_own_futures_and_the_executor_goes_on(
-    executor: Executor, hub: StandInHub
-) -> None:
-    text = "Request payload failed validation: Identity failed to map to a local user name: ..."
-    hub.answers.append((422, error(422, "SEMANTICALLY_INVALID", text)))
-    with pytest.raises(InvalidRequestError, match="Identity failed to map") as caught:
-        executor.submit(double, 1).result(WAIT_S)
-    assert caught.value.word == "SEMANTICALLY_INVALID"
-    assert executor.submit(double, 2).result(WAIT_S) == 4
-
-
-def test_an_expired_token_is_told(executor: Executor, hub: StandInHub) -> None:
-    hub.unauthorized = True
-    with pytest.raises(AuthenticationError, match="CHAMBERLAIN_TOKEN"):
-        executor.submit(double, 1).result(WAIT_S)
-    hub.unauthorized = False
-    assert executor.submit(double, 2).result(WAIT_S) == 4
-
-
-def test_one_refused_function_does_not_take_others_along(
-    executor: Executor, hub: StandInHub
-) -> None:
-    executor.submit(add, 0).result(WAIT_S)
-    (refused,) = hub.functions
-    hub.submit_gate.clear()
-    executor.submit(double, 0)
-    assert hub.submit_came.acquire(timeout=WAIT_S)
-    assert hub.submit_came.acquire(timeout=WAIT_S)
-    hub.refuse_function = (refused, 403, error(403, "FUNCTION_NOT_PERMITTED", "not allowed"))
-    bad, good = executor.submit(add, 1), executor.submit(double, 1)
-    hub.submit_gate.set()
-    assert good.result(WAIT_S) == 2
-    with pytest.raises(Exception, match="not allowed"):
-        bad.result(WAIT_S)
-
-
-def test_a_batch_that_is_too_large_is_halved(executor: Executor, hub: StandInHub) -> None:
-    hub.most_tasks = 3
-    hub.submit_gate.clear()
-    first = executor.submit(double, 0)
-    assert hub.submit_came.acquire(timeout=WAIT_S)
-    futures = [first, *(executor.submit(double, number) for number in range(1, 11))]
-    hub.submit_gate.set()
-    assert [future.result(WAIT_S) for future in futures] == [2 * number for number in range(11)]
-
-
-def test_a_task_that_is_too_large_fails_with_the_limit(executor: Executor, hub: StandInHub) -> None:
-    hub.answers.append((413, error(413, "TASK_PAYLOAD_TOO_LARGE", "The limit is 99 bytes.")))
-    with pytest.raises(PayloadTooLargeError, match="99 bytes"):
-        executor.submit(double, 1).result(WAIT_S)
-    assert executor.submit(double, 2).result(WAIT_S) == 4
-
-
-def test_a_function_that_the_hub_forgot_is_registered_again(
-    executor: Executor, hub: StandInHub
-) -> None:
-    executor.submit(double, 1).result(WAIT_S)
-    hub.functions.clear()
-    with pytest.raises(NotFoundError):
-        executor.submit(double, 2).result(WAIT_S)
-    assert executor.submit(double, 3).result(WAIT_S) == 6
-
-
-def test_a_busy_hub_is_asked_again_with_the_same_task_ids(
-    executor: Executor, hub: StandInHub
-) -> None:
-    hub.answers += [(503, {}), (502, {}), (504, {})]
-    assert executor.submit(double, 1).result(WAIT_S) == 2
-    ids = [list(body["task_ids"].values()) for _, body in hub.submits]
-    assert len(ids) == 4
-    assert all(one == ids[0] for one in ids)
-
-
-def test_a_hub_that_restarts_is_waited_for(executor: Executor, hub: StandInHub) -> None:
-    executor.submit(double, 1).result(WAIT_S)
-    hub.stop()
-    future = executor.submit(double, 2)
-    with pytest.raises(TimeoutError):
-        future.result(0.3)
-    hub.start()
-    assert future.result(WAIT_S) == 4
-
-
-def test_a_revoked_session_is_replaced_and_nothing_is_lost(
-    executor: Executor, hub: StandInHub
-) -> None:
-    executor.submit(double, 1).result(WAIT_S)
-    hub.go.clear()
-    futures = [executor.submit(double, number) for number in range(3)]
-    hub.revoke_sessions()
-    hub.go.set()
-    assert [future.result(WAIT_S) for future in futures] == [0, 2, 4]
-    assert len(hub.sessions) >= 2
-
-
-def test_a_result_whose_push_was_lost_is_asked_for_after_a_reconnect(
-    executor: Executor, hub: StandInHub
-) -> None:
-    executor.submit(double, 1).result(WAIT_S)
-    hub.push = False
-    future = executor.submit(double, 2)
-    wait_until_known(hub, future.task_id)
-    hub.revoke_sessions()
-    assert future.result(WAIT_S) == 4
-
-
-def wait_until_known(hub: StandInHub, task_id: str) -> None:
-    seen = threading.Event()
-    for _ in range(int(WAIT_S / 0.05)):
-        if hub.documents.get(task_id, {}).get("status") == "success":
-            return
-        seen.wait(0.05)
-    raise AssertionError("the stand-in never ran the task")
-
-
-def test_an_unreadable_result_makes_it_ask_the_hub(executor: Executor, hub: StandInHub) -> None:
-    from chamberlain_wire.broker.port import Outgoing
-    from tests.integration.sdk.stand_in import PREFIX
-
-    executor.submit(double, 1).result(WAIT_S)
-    hub.push = False
-    future = executor.submit(double, 2)
-    wait_until_known(hub, future.task_id)
-    hub.broker.publish(Outgoing("", PREFIX + executor.task_group_id, b"\x01nonsense"))
-    assert future.result(WAIT_S) == 4
-
-
 def test_tasks_of_a_group_are_found_again(client: Client, hub: StandInHub) -> None:
     hub.go.clear()
     with Executor(ENDPOINT, client) as first:
@@ -355,85 +218,3 @@ def test_wait_and_as_completed_of_the_standard_library_work(executor: Executor) 
     futures = {executor.submit(double, number) for number in range(4)}
     done = concurrent.futures.as_completed(futures, timeout=WAIT_S)
     assert sorted(one.result() for one in done) == [0, 2, 4, 6]
-
-
-# What must hold for a whole process.
-
-
-def in_process(hub: StandInHub, tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
-    return subprocess.run(
-        [sys.executable, str(script)],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "CHAMBERLAIN_HUB_URL": hub.url,
-            "CHAMBERLAIN_TOKEN": TOKEN,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_the_end_of_the_interpreter_sends_all_and_waits_for_nothing(
-    hub: StandInHub, tmp_path: Path
-) -> None:
-    hub.go.clear()
-    ended = in_process(
-        hub,
-        tmp_path,
-        f"""
-        from chamberlain import Executor
-        executor = Executor("{ENDPOINT}")
-        futures = [executor.submit(len, [1]) for _ in range(300)]
-        """,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert len(hub.documents) == 300
-    assert hub.ended_sessions == hub.sessions
-
-
-def test_a_forked_child_goes_on_with_a_group_of_its_own(hub: StandInHub, tmp_path: Path) -> None:
-    ended = in_process(
-        hub,
-        tmp_path,
-        f"""
-        import os, sys
-        from chamberlain import Executor
-
-        def twice(x):
-            return 2 * x
-
-        with Executor("{ENDPOINT}") as executor:
-            print(executor.submit(twice, 1).result(20), flush=True)
-            open_one = executor.submit(twice, 2)
-            child = os.fork()
-            print(executor.submit(twice, 3 if child else 30).result(20), flush=True)
-            if child:
-                assert os.waitpid(child, 0)[1] == 0
-                print(open_one.result(20), flush=True)
-        """,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert sorted(ended.stdout.split(), key=int) == ["2", "4", "6", "60"]
-    assert len(hub.task_groups) == 2
-
-
-def test_functions_of_the_users_own_modules_travel(hub: StandInHub, tmp_path: Path) -> None:
-    (tmp_path / "physics.py").write_text("import math\nG = 9.81\ndef fall(t): return G * t**2 / 2")
-    ended = in_process(
-        hub,
-        tmp_path,
-        f"""
-        import json
-        import physics
-        from chamberlain import Executor
-        with Executor("{ENDPOINT}") as executor:
-            print(json.dumps(executor.submit(physics.fall, 2).result(20)))
-        """,
-    )
-    assert ended.stderr == ""
-    assert json.loads(ended.stdout) == pytest.approx(19.62)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.integration.hub.conftest import World, rabbit_side, rabbit_world
+from tests.integration.hub.players import WAIT_S, Manager, UserEndpoint
+from tests.integration.sdk.stand_in import run
 
 from chamberlain import (
     AuthenticationError,
@@ -18,9 +21,6 @@ from chamberlain import (
 )
 from chamberlain_wire import codec
 from chamberlain_wire.messages import Task
-from tests.integration.hub.conftest import World, rabbit_side, rabbit_world
-from tests.integration.hub.players import WAIT_S, Manager, UserEndpoint
-from tests.integration.sdk.stand_in import run
 
 __all__ = ["rabbit_side", "rabbit_world"]
 pytestmark = pytest.mark.needs_rabbit

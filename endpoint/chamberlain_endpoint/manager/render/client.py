@@ -23,7 +23,7 @@ from chamberlain_wire.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
-_ANSWER_S: Final = 4.8
+_ANSWER_S: Final = 4.3
 _STOP_S: Final = 5.0
 _DYING_S: Final = 0.1
 _MODULE: Final = "chamberlain_endpoint.manager.render.server"
@@ -62,7 +62,7 @@ class RenderServer:
         if answer is None:
             raise RenderRefusedError(
                 ErrorCode.TEMPLATE_FAILED,
-                "The endpoint's template cannot be rendered: "
+                "The configuration cannot be made from these options: "
                 "it needs more time or memory than it may have.",
             )
         if answer.refusal is not None:

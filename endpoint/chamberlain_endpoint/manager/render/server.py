@@ -37,8 +37,8 @@ from chamberlain_endpoint.manager.render.template import TimeUpError
 from chamberlain_wire.errors import ErrorCode
 
 _CPU_S = 3
-_WALL_S = 3.5
-_KILL_S = 4.5
+_WALL_S = 3.0
+_KILL_S = 4.0
 _MEMORY_BYTES = 256 * 1024 * 1024
 
 
@@ -125,7 +125,8 @@ def _answer(job: RenderJob) -> Answer:
         return Answer(
             refusal=Refusal(
                 code=ErrorCode.TEMPLATE_FAILED,
-                public=f"The configuration took too much time or memory to make ({cause}).",
+                public="The configuration cannot be made from these options: "
+                f"it needs more time or memory than it may have ({cause}).",
             )
         )
 

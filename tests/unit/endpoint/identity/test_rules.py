@@ -50,6 +50,7 @@ def mapped(entry: dict[str, Any], username: str, **changes: Any) -> str:
         ("alice@x|bob@x", "lab", "evil.bob@x", ""),
         ("(.*)@x", "{0}", "alice@x\n", ""),
         ("(.*)@x", "{0}", "root\nalice@x", ""),
+        ("(.*)@x", "lab", "a\tb@x", ""),
         # What is special elsewhere stands for itself here.
         ("a+b@x", "lab", "a+b@x", "lab"),
         ("a+b@x", "lab", "aab@x", ""),

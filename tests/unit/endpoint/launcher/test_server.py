@@ -120,6 +120,8 @@ def test_a_watcher_hears_of_ends_until_it_is_closed(
     client.close()
     watcher.join(10)
     assert not watcher.is_alive()
+    client.watch(lambda _: None)
+    assert client.hello().endpoint == ENDPOINT
 
 
 def test_a_watcher_is_told_when_the_launcher_goes_away(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,7 +37,7 @@ LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% end
         (LOOP, "it does not come to an end"),
         ("{{ 'a' * 10 ** 10 }}", "too much memory"),
         ("{{ [0] * 10 ** 9 }}", "too much memory"),
-        ("[" * 200_000, "more time or memory"),
+        ("[" * 200_000, "more time or memory than it may have"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
     ],
     ids=["endless", "huge text", "huge list", "deep yaml", "recursion"],
@@ -76,3 +79,33 @@ def test_it_ends_when_the_manager_does(server: RenderServer) -> None:
     pid = other.pid
     other.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_render_has_one_socket_and_can_open_nothing(server: RenderServer) -> None:
+    server.render(job(TEMPLATE))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.render, job(LOOP))
+        child = wait_for_limited_child(server.pid)
+        opened = {path.name: str(path.readlink()) for path in (child / "fd").iterdir()}
+        assert [opened.pop(name) for name in "012"] == ["/dev/null"] * 3
+        assert len(opened) == 1
+        assert next(iter(opened.values())).startswith("socket:")
+        limits = (child / "limits").read_text()
+        for name in ("open files", "processes", "file size", "core file size"):
+            assert re.search(rf"^Max {name} +0 +0 ", limits, re.MULTILINE), name
+        with pytest.raises(RenderRefusedError):
+            slow.result(10)
+
+
+def wait_for_limited_child(server: int) -> Path:
+    """Return the /proc folder of the render under way, once its leash is on."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            # One that has just ended may go while we look at it.
+            with contextlib.suppress(OSError):
+                limits = Path(f"/proc/{pid}/limits").read_text()
+                leashed = re.search(r"^Max open files +0 +0 ", limits, re.MULTILINE)
+                if leashed and len(list(Path(f"/proc/{pid}/fd").iterdir())) > 3:
+                    return Path(f"/proc/{pid}")
+    raise AssertionError("no render under way")
