@@ -67,8 +67,8 @@ def test_migrations_make_the_tables_of_the_schema(empty_url: str) -> None:
     engine.dispose()
 
 
-def test_two_hubs_that_migrate_at_once_both_succeed(empty_url: str) -> None:
-    stores = [Store.open(empty_url) for _ in range(2)]
+def test_hubs_that_migrate_at_once_all_succeed(empty_url: str) -> None:
+    stores = [Store.open(empty_url) for _ in range(4)]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda store: store.migrate(), stores))
     for store in stores:
@@ -144,7 +144,6 @@ def test_an_identity_is_found_by_username_in_any_case_and_by_id(store: Store) ->
     assert store.find_identity(alice.id.upper()) == alice
     assert store.identity(alice.id) == alice
     assert store.list_identities() == [alice]
-    assert store.identities_by_ids([alice.id, new_id()]) == [alice]
 
 
 @pytest.mark.parametrize("nobody", ["bob@example.edu", "no-username", "", new_id()])

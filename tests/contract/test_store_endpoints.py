@@ -11,8 +11,9 @@ import pytest
 from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
 from chamberlain_hub.domain.endpoint_life import UserEndpointEvent
 from chamberlain_hub.domain.errors import EndpointNotFoundError, ForbiddenError
-from chamberlain_hub.domain.task import NewTask
+from chamberlain_hub.domain.task import NewTask, ReceivedResult
 from chamberlain_hub.store.store import Store
+from chamberlain_wire import codec
 from chamberlain_wire.ids import (
     EndpointId,
     FunctionId,
@@ -21,6 +22,7 @@ from chamberlain_wire.ids import (
     TaskId,
     new_id,
 )
+from chamberlain_wire.messages import Result
 from chamberlain_wire.states import UserEndpointState
 
 AT = 1_000_000.0
@@ -246,5 +248,6 @@ def test_who_still_has_work_is_known(store: Store, uep: UserEndpoint) -> None:
     task = NewTask(TaskId(new_id()), group, FunctionId(new_id()), "x")
     store.add_tasks(uep.identity, uep.endpoint, uep.id, group, [task], AT)
     assert store.with_open_tasks() == [uep]
-    store.fail_open_tasks(uep.id, "TASK_LOST", "gone", AT)
+    result = Result(task_id=task.id, data="packed")
+    store.finish([ReceivedResult(uep.id, result, codec.encode(result))], AT)
     assert store.with_open_tasks() == []

@@ -294,19 +294,6 @@ def test_results_that_two_hubs_get_at_once_end_each_task_once(url: str, caller: 
         store.close()
 
 
-def test_open_tasks_of_a_user_endpoint_fail_with_the_cause(store: Store, caller: Caller) -> None:
-    done, *left = caller.submit(store, 3)
-    store.finish([caller.success(done)], AT)
-    other = Caller().submit(store)
-    ended = store.fail_open_tasks(caller.user_endpoint, "TASK_LOST", "The node is gone.", AT + 1)
-    assert {entry.task_id for entry in ended} == set(left)
-    result = codec.decode(ended[0].body, Result)
-    assert result.error_details == ErrorDetails(code="TASK_LOST", user_message="The node is gone.")
-    assert [task.state for task in store.tasks(left)] == [TaskState.FAILED] * 2
-    assert store.fail_open_tasks(caller.user_endpoint, "TASK_LOST", "x", AT + 2) == []
-    assert store.tasks(other)[0].state is TaskState.RECEIVED
-
-
 def test_a_finished_task_ends_the_row_of_failures(store: Store, caller: Caller) -> None:
     store.ensure_user_endpoint(UserEndpoint(caller.user_endpoint, caller.endpoint, caller.owner))
     command = new_id()

@@ -6,18 +6,22 @@ stolen database worthless. The prefix lets scanners find a token that was commit
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
-import secrets
 from typing import Final
 
 _FORM: Final = re.compile(r"chp_[A-Za-z0-9_-]{43}")
 
 
-def make() -> str:
-    """Return a new token."""
-    return "chp_" + secrets.token_urlsafe(32)
+RANDOM_BYTES: Final = 32
+"""What a token is made of."""
+
+
+def make(random_bytes: bytes) -> str:
+    """Return the token that these bytes, which nobody can guess, make."""
+    return "chp_" + base64.urlsafe_b64encode(random_bytes).rstrip(b"=").decode()
 
 
 def looks_right(text: str) -> bool:

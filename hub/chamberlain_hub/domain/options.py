@@ -88,7 +88,7 @@ def check_schema(schema: object) -> None:
                 f"the limit is {MAX_SCHEMA_BYTES}."
             )
         )
-    from jsonschema_specifications import REGISTRY
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
     kind = _draft_of(schema)
     # The metaschemas are checked by the same counted keywords: registering is for everybody.

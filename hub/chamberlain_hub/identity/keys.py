@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
-_MODE: Final = 0o600
 FILE_NAME: Final = "signing_key.pem"
 
 
@@ -64,25 +64,22 @@ def _make(path: Path) -> None:
         raise FileExistsError
     # Written aside and linked into place: a crash, or a second hub that starts at the same
     # moment, never sees half a key, and never replaces one.
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        aside.unlink()
     try:
-        file = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
-        with os.fdopen(file, "wb") as stream:
-            stream.write(pem)
-            stream.flush()
-            os.fsync(stream.fileno())
-        path.hardlink_to(aside)
+        file, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(pem)
+                stream.flush()
+                os.fsync(stream.fileno())
+            path.hardlink_to(aside)
+        finally:
+            Path(aside).unlink()
     except FileExistsError:
         raise
     except OSError as error:
         raise SigningKeyError(
             public=f"The signing key {path} cannot be made: {error.strerror}."
         ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            aside.unlink()
 
 
 def _load(path: Path) -> Ed25519PrivateKey:

@@ -9,7 +9,9 @@ follows from them, so several hubs may share it.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -92,8 +94,8 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transactions begin too late and without a lock; ours are in _begin_sqlite.
     connection.isolation_level = None
+    _write_ahead(connection)
     for setting in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
@@ -101,6 +103,23 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "wal_autocheckpoint=4000",
     ):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch the file to WAL, once for ever; whoever comes at the same moment tries again.
+
+    SQLite answers "locked" to this at once, without the patience it has otherwise.
+    """
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

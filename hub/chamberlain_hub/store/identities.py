@@ -16,7 +16,6 @@ from chamberlain_hub.domain.errors import (
     UsernameInvalidError,
 )
 from chamberlain_hub.domain.identity import Identity, canonical_username
-from chamberlain_hub.store.database import chunks
 from chamberlain_hub.store.schema import identities
 from chamberlain_hub.store.topic import Topic
 from chamberlain_wire.ids import IdentityId, new_id
@@ -99,14 +98,6 @@ class Identities(Topic):
             .order_by(identities.c.created_at, identities.c.id)
         )
         return own_first((as_identity(row) for row in rows), identity_id)
-
-    def identities_by_ids(self, ids: Iterable[str]) -> list[Identity]:
-        """Return those of `ids` that exist."""
-        return [
-            as_identity(row)
-            for part in chunks(ids)
-            for row in self._rows(sa.select(identities).where(identities.c.id.in_(part)))
-        ]
 
     def list_identities(self) -> list[Identity]:
         """Return all identities, ordered by username."""

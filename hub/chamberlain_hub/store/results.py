@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -11,10 +11,12 @@ from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
 from chamberlain_hub.store.database import chunks
 from chamberlain_hub.store.schema import payloads, results, tasks, user_endpoints
 from chamberlain_hub.store.topic import Topic
-from chamberlain_wire import codec
-from chamberlain_wire.ids import EndpointId, IdentityId, TaskGroupId, TaskId
-from chamberlain_wire.messages import ErrorDetails, Result
+from chamberlain_wire.ids import IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.states import ENDED
+
+_FACTS: Final[sa.Select[Any]] = sa.select(
+    tasks.c.id, tasks.c.group, tasks.c.owner, tasks.c.user_endpoint, tasks.c.completed_at
+)
 
 
 class Results(Topic):
@@ -50,31 +52,6 @@ class Results(Topic):
             if (task_id := item.result.task_id) in bodies
         ]
 
-    def fail_open_tasks(
-        self, user_endpoint: EndpointId, code: str, message: str, at: float
-    ) -> list[FinishedTask]:
-        """End all open tasks of a user endpoint with an error, and return them.
-
-        Args:
-            code: stable word of the error.
-            message: sentence for the caller.
-            at: UTC seconds.
-        """
-        open_here = sa.select(tasks).where(
-            tasks.c.user_endpoint == user_endpoint, tasks.c.completed_at.is_(None)
-        )
-        error = ErrorDetails(code=code, user_message=message)
-        with self._database.write() as connection:
-            rows = connection.execute(open_here.order_by(tasks.c.id).with_for_update()).all()
-            ends = []
-            for row in rows:
-                result = Result(task_id=row.id, data=message, error_details=error)
-                ends.append(ReceivedResult(user_endpoint, result, codec.encode(result)))
-            _end(connection, ends, at)
-        return [
-            _finished(row, first=True, body=end.body) for row, end in zip(rows, ends, strict=True)
-        ]
-
 
 def _lock(connection: sa.Connection, ids: Iterable[str]) -> dict[str, sa.Row[Any]]:
     # In order of id, so that two hubs with overlapping batches wait instead of deadlocking.
@@ -82,7 +59,7 @@ def _lock(connection: sa.Connection, ids: Iterable[str]) -> dict[str, sa.Row[Any
         row.id: row
         for part in chunks(sorted(ids))
         for row in connection.execute(
-            sa.select(tasks).where(tasks.c.id.in_(part)).order_by(tasks.c.id).with_for_update()
+            _FACTS.where(tasks.c.id.in_(part)).order_by(tasks.c.id).with_for_update()
         )
     }
 

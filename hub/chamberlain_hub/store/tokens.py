@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from chamberlain_hub.domain.access_token import looks_right, make, same, sha256
+from chamberlain_hub.domain.access_token import RANDOM_BYTES, looks_right, make, same, sha256
 from chamberlain_hub.domain.errors import (
     StoreUnavailableError,
     TokenUnknownError,
@@ -61,7 +62,7 @@ class Tokens(Topic):
         Raises:
             IdentityUnknownError: there is no such identity.
         """
-        secret, token_id = make(), new_id()
+        secret, token_id = make(secrets.token_bytes(RANDOM_BYTES)), new_id()
         row = {
             "id": token_id,
             "identity": identity_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from chamberlain_hub.domain.errors import OptionsRefusedError, SchemaInvalidError
 from chamberlain_hub.domain.options import MAX_FAULTS, check_options, check_schema
-from chamberlain_wire.errors import ChamberlainError
 from chamberlain_wire.limits import MAX_OPTIONS_BYTES, MAX_OPTIONS_DEPTH
 
 SCHEMA: dict[str, Any] = {
@@ -27,40 +27,20 @@ SCHEMA: dict[str, Any] = {
 }
 
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=10,
 )
-_words = [
-    "$ref",
-    "$id",
-    "$schema",
-    "$defs",
-    "$anchor",
-    "$dynamicRef",
-    "type",
-    "properties",
-    "items",
-    "allOf",
-    "anyOf",
-    "not",
-    "if",
-    "then",
-    "pattern",
-    "patternProperties",
-    "additionalProperties",
-    "uniqueItems",
-    "enum",
-    "const",
-    "required",
-    "minLength",
-    "multipleOf",
-    "unevaluatedProperties",
-    "contains",
-    "prefixItems",
-    "dependentSchemas",
-    "extends",
-]
+_words = (
+    *("$ref", "$id", "$schema", "$defs", "$anchor", "$dynamicRef", "type", "properties", "items"),
+    *("allOf", "anyOf", "not", "if", "then", "pattern", "patternProperties", "const", "enum"),
+    *("additionalProperties", "uniqueItems", "required", "minLength", "multipleOf", "contains"),
+    *("unevaluatedProperties", "prefixItems", "dependentSchemas", "extends"),
+)
 _schemas = st.dictionaries(
     st.sampled_from(_words),
     st.recursive(
@@ -203,19 +183,19 @@ def test_an_expensive_metaschema_check_is_given_up() -> None:
     assert "too expensive" in caught.value.public
 
 
+@settings(deadline=None, max_examples=40)
 @given(options=st.dictionaries(st.text(max_size=4), _values, max_size=4))
 def test_options_without_a_schema_pass_when_json_can_say_them(options: dict[str, Any]) -> None:
     assert check_options(options, None) == json.loads(json.dumps(options))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(schema=_schemas, draft=_drafts, options=st.dictionaries(st.sampled_from("ab"), _values))
 def test_no_schema_makes_anything_but_our_own_errors(
     schema: dict[str, Any], draft: str, options: dict[str, Any]
 ) -> None:
     schema = {"$schema": draft, **schema}
-    for check in (lambda: check_schema(schema), lambda: check_options(options, schema)):
-        try:
-            check()
-        except ChamberlainError as error:
-            assert error.public.startswith(("user_endpoint_config ", "The schema for "))
+    with contextlib.suppress(SchemaInvalidError):
+        check_schema(schema)
+    with contextlib.suppress(OptionsRefusedError):
+        check_options(options, schema)

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chamberlain_hub.domain.user_endpoint_id import derive, what_matters
@@ -47,6 +47,7 @@ def test_the_id_never_changes_from_version_to_version() -> None:
     assert derive(ENDPOINT, ALICE, {"nodes": 2}, RUNTIME) == GOLDEN
 
 
+@settings(deadline=None, max_examples=40)
 @given(options=_options)
 def test_the_order_of_keys_does_not_matter_and_the_id_is_a_canonical_uuid(
     options: dict[str, Any],
@@ -56,6 +57,7 @@ def test_the_order_of_keys_does_not_matter_and_the_id_is_a_canonical_uuid(
     assert derived == str(uuid.UUID(derived))
 
 
+@settings(deadline=None, max_examples=40)
 @given(one=_options, other=_options)
 def test_other_options_are_another_user_endpoint(
     one: dict[str, Any], other: dict[str, Any]
@@ -115,6 +117,7 @@ def test_the_callers_python_or_sdk_makes_a_difference(change: dict[str, Any]) ->
     assert derive(ENDPOINT, ALICE, None, RUNTIME | change) != before
 
 
+@settings(deadline=None, max_examples=40)
 @given(runtime=st.dictionaries(st.sampled_from([*RUNTIME, "x"]), _values))
 def test_a_strange_runtime_is_no_problem(runtime: dict[str, Any]) -> None:
     assert set(what_matters(runtime)) <= {"sdk", "python"}

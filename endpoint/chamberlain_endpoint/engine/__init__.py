@@ -1,0 +1,1 @@
+"""What runs the tasks of one user endpoint: threads, processes, or blocks of nodes by Parsl."""

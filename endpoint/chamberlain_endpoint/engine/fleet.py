@@ -1,0 +1,121 @@
+"""What an engine knows of its blocks: which start, which work, which are let go. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The workers of one node that are connected.
+
+    Attributes:
+        usable: it gets tasks: neither held nor draining.
+        idle_s: how long it has had no task.
+        versions: of Python and Parsl there.
+    """
+
+    name: str
+    block: str
+    workers: int
+    tasks: int
+    usable: bool
+    idle_s: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Block:
+    connected: bool = False
+    retiring: bool = False
+
+
+class Fleet:
+    """The blocks that were launched and have not ended. One thread."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, _Block] = {}
+        self.pools: tuple[Pool, ...] = ()
+        self._next = 0
+
+    @property
+    def count(self) -> int:
+        """Blocks that work or will."""
+        return sum(not block.retiring for block in self._blocks.values())
+
+    @property
+    def names(self) -> list[str]:
+        """All blocks that have not ended."""
+        return list(self._blocks)
+
+    @property
+    def starting(self) -> bool:
+        """Whether a block has not connected yet."""
+        return any(not block.connected for block in self._blocks.values())
+
+    @property
+    def workers(self) -> int:
+        """Workers that get tasks."""
+        return sum(pool.workers for pool in self.pools if self._counts(pool))
+
+    def new_block(self) -> str:
+        """Return the name of a block that is about to be launched."""
+        name = str(self._next)
+        self._next += 1
+        self._blocks[name] = _Block()
+        return name
+
+    def see(self, pools: Iterable[Pool]) -> None:
+        """Take note of the pools that are connected."""
+        self.pools = tuple(pools)
+        for pool in self.pools:
+            block = self._blocks.get(pool.block)
+            if block is not None:
+                block.connected = True
+
+    def end(self, name: str) -> bool | None:
+        """Forget a block; tell whether it was of use before, or None when we let it go."""
+        block = self._blocks.pop(name, None)
+        if block is None or block.retiring:
+            return None
+        return block.connected
+
+    def works(self) -> bool:
+        """Tell whether any block is connected."""
+        return any(block.connected for block in self._blocks.values())
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._blocks.clear()
+        self.pools = ()
+
+    def idle(self, *, longer_than_s: float, keep: int) -> list[str]:
+        """Return the blocks to let go: idle for so long, the longest first, `keep` remain."""
+        idle: list[tuple[float, str]] = []
+        for name, block in self._blocks.items():
+            pools = [pool for pool in self.pools if pool.block == name]
+            if block.connected and not block.retiring and _is_idle(pools, longer_than_s):
+                idle.append((-min(pool.idle_s for pool in pools), name))
+        return [name for _, name in sorted(idle)[: max(0, self.count - keep)]]
+
+    def retire(self, name: str) -> list[Pool]:
+        """Count a block as let go; return its pools, which must get no more tasks."""
+        self._blocks[name].retiring = True
+        return [pool for pool in self.pools if pool.block == name]
+
+    def retired(self) -> list[str]:
+        """Return the blocks that were let go and have no task any more: end them."""
+        return [
+            name
+            for name, block in self._blocks.items()
+            if block.retiring and not any(p.tasks for p in self.pools if p.block == name)
+        ]
+
+    def _counts(self, pool: Pool) -> bool:
+        block = self._blocks.get(pool.block)
+        return pool.usable and block is not None and not block.retiring
+
+
+def _is_idle(pools: Sequence[Pool], longer_than_s: float) -> bool:
+    return bool(pools) and all(pool.tasks == 0 and pool.idle_s > longer_than_s for pool in pools)

@@ -1,0 +1,381 @@
+"""The engine on Parsl's high-throughput executor: when blocks come and go, and what is lost.
+
+One thread controls it; Parsl is imported there, while the broker connection is being made.
+The first block is started before the interchange, because it takes longest to get ready.
+An interchange that ends takes its blocks and tasks along; another is made when tasks wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chamberlain_endpoint.engine import tether
+from chamberlain_endpoint.engine.fleet import Fleet
+from chamberlain_endpoint.engine.meeting import Meeting
+from chamberlain_endpoint.engine.pool_command import (
+    blocks_wanted,
+    pool_command,
+    workers_per_node,
+)
+from chamberlain_endpoint.engine.port import (
+    Broken,
+    CapacityChanged,
+    EngineStartError,
+    EngineStatus,
+    Finished,
+    Job,
+    JobRefusedError,
+    Lost,
+    OnReport,
+    Returned,
+)
+from chamberlain_endpoint.rendered.settled import HtexEngine
+from chamberlain_endpoint.scheduler.local import LocalBlocks
+from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
+from chamberlain_wire.errors import ChamberlainError
+from chamberlain_wire.ids import TaskId
+
+if TYPE_CHECKING:
+    from chamberlain_endpoint.engine.parsl_engine import Interchange
+
+log = logging.getLogger(__name__)
+
+_MOST_BAD_STARTS: Final = 3
+_STARTING_LOOK_S: Final = 0.5
+_STOP_S: Final = 8.0
+_POOL: Final = (sys.executable, "-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
+
+
+class ParslEngine:
+    """See `port.Engine`.
+
+    Args:
+        run_dir: absolute, for logs, keys and scripts.
+    """
+
+    def __init__(self, config: HtexEngine, *, run_dir: Path) -> None:
+        self._config = config
+        self._run_dir = run_dir
+        self._blocks = LocalBlocks(config.provider, run_dir=run_dir / "blocks", tie=tether.words)
+        self._workers_per_block = workers_per_node(config, cores=os.cpu_count() or 1)
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._on_report: OnReport = lambda report: None
+        # Shared by the threads, under the lock.
+        self._lock = threading.RLock()
+        self._interchange: Interchange | None = None
+        self._running: dict[TaskId, object] = {}
+        self._capacity = 0
+        self._waiting = 0
+        self._scaling = False
+        # The control thread's own.
+        self._fleet = Fleet()
+        self._meeting: Meeting | None = None
+        self._generation = 0
+        self._bad_starts = 0
+        self._looked_at = 0.0
+
+    # What the user endpoint asks.
+
+    def start(self, on_report: OnReport) -> None:
+        """See `port.Engine.start`."""
+        self._on_report = on_report
+        self._thread = threading.Thread(target=self._control, name="htex", daemon=True)
+        self._thread.start()
+        provider = self._config.provider
+        self._calls.put(lambda: self._launch(max(provider.init_blocks, provider.min_blocks)))
+
+    @property
+    def capacity(self) -> int:
+        """See `port.Engine.capacity`."""
+        return self._capacity
+
+    def want(self, waiting: int) -> None:
+        """See `port.Engine.want`."""
+        with self._lock:
+            more = waiting > self._waiting and not self._scaling
+            self._waiting = waiting
+            self._scaling = self._scaling or more
+        if more:
+            self._calls.put(self._scale)
+
+    def submit(self, job: Job) -> None:
+        """See `port.Engine.submit`. A resource specification may hold `priority` only."""
+        from chamberlain_endpoint.engine.worker import pack_job
+
+        unknown = sorted(set(job.resources or ()) - {"priority"})
+        if unknown:
+            raise JobRefusedError(
+                public=f"{self._config.type} takes no {', '.join(unknown)} in a resource "
+                "specification; it takes priority."
+            )
+        packed = pack_job(job)
+        token = object()
+        with self._lock:
+            interchange = self._interchange if self._capacity else None
+            if interchange is not None:
+                self._running[job.task_id] = token
+                interchange.submit(
+                    packed, job, lambda future: self._on_done(job.task_id, token, future)
+                )
+        if interchange is None:
+            self._on_report(Returned(job.task_id))
+
+    def cancel(self, task_id: TaskId) -> bool:
+        """See `port.Engine.cancel`. Parsl cannot end a task that was handed over."""
+        return False
+
+    def status(self) -> EngineStatus:
+        """See `port.Engine.status`."""
+        config, provider = self._config, self._config.provider
+        pools = self._fleet.pools
+        workers, running = self._capacity, len(self._running)
+        nodes: dict[str, list[dict[str, Any]]] = {}
+        for pool in pools:
+            nodes.setdefault(pool.block, []).append(
+                {"pool": pool.name, "workers": pool.workers, **pool.versions}
+            )
+        more = {
+            "engine_type": config.type,
+            "provider_type": provider.type,
+            "managers": len(pools),
+            "active_managers": sum(pool.usable for pool in pools),
+            "scaling_enabled": True,
+            "min_blocks": provider.min_blocks,
+            "max_blocks": provider.max_blocks,
+            "nodes_per_block": provider.nodes_per_block,
+            "max_workers_per_node": self._workers_per_block,
+            "mem_per_worker": config.mem_per_worker,
+            "cores_per_worker": config.cores_per_worker,
+            "prefetch_capacity": config.prefetch_capacity,
+            "node_info": nodes,
+        }
+        return EngineStatus(workers, max(0, workers - running), running, more)
+
+    def stop(self) -> None:
+        """See `port.Engine.stop`."""
+        self._on_report = lambda report: None
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._calls.put(None)
+        thread.join(_STOP_S)
+        if thread.is_alive():
+            # What it started is tied to it and goes with the process.
+            log.error("engine does not stop", extra={"event": "engine.stuck"})
+
+    # Everything below is the control thread's, but for _on_done.
+
+    def _control(self) -> None:
+        try:
+            while (call := self._next_call()) is not None:
+                call()
+        finally:
+            self._blocks.stop()
+            self._end_interchange()
+
+    def _next_call(self) -> Callable[[], None] | None:
+        if self._fleet.starting:
+            period_s = _STARTING_LOOK_S
+        elif self._fleet.names:
+            period_s = self._config.job_status_kwargs.strategy_period
+        else:
+            return self._calls.get()
+        try:
+            return self._calls.get(timeout=max(0.0, self._looked_at + period_s - time.monotonic()))
+        except queue.Empty:
+            return self._look
+
+    def _scale(self) -> None:
+        with self._lock:
+            self._scaling = False
+            tasks = self._waiting + len(self._running)
+        wanted = blocks_wanted(self._config, tasks=tasks, workers=self._workers_per_block)
+        if wanted > self._fleet.count:
+            self._launch(wanted - self._fleet.count)
+
+    def _launch(self, count: int) -> None:
+        try:
+            meeting = self._meeting or self._meet()
+            for _ in range(count):
+                self._launch_block(meeting)
+            interchange = self._interchange or self._start_interchange(meeting)
+            for _ in range(count):
+                interchange.knock(self._on_knock)
+        except ChamberlainError as error:
+            self._drop("The engine could not be started again.")
+            self._give_up(error.public, detail=str(error))
+
+    def _meet(self) -> Meeting:
+        from chamberlain_endpoint.engine.meeting import arrange
+
+        self._generation += 1
+        folder = self._run_dir / f"interchange-{self._generation}"
+        self._meeting = arrange(self._config, folder)
+        return self._meeting
+
+    def _launch_block(self, meeting: Meeting) -> None:
+        block = self._fleet.new_block()
+        command = pool_command(self._config, meeting, block=block, start=_POOL)
+        try:
+            self._blocks.launch(
+                block, command, lambda ended: self._calls.put(lambda: self._on_block_ended(ended))
+            )
+        except BlockRefusedError:
+            self._fleet.end(block)
+            raise
+        log.info("block launched", extra={"event": "block.launched", "job": block})
+
+    def _start_interchange(self, meeting: Meeting) -> Interchange:
+        from chamberlain_endpoint.engine.parsl_engine import Interchange
+
+        interchange = Interchange(
+            self._config,
+            meeting,
+            lambda how: self._calls.put(lambda: self._on_interchange_ended(interchange, how)),
+        )
+        try:
+            interchange.start()
+        except EngineStartError:
+            interchange.stop()
+            raise
+        with self._lock:
+            self._interchange = interchange
+        return interchange
+
+    def _on_knock(self, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            self._calls.put(self._look)
+        else:
+            log.warning(
+                "a worker is of no use", extra={"event": "worker.bad", "reason": str(error)}
+            )
+            text = f"The workers cannot run tasks: {error}"
+            self._calls.put(lambda: self._give_up(text, detail=""))
+
+    def _look(self) -> None:
+        """See which workers are there, and let idle blocks go."""
+        self._looked_at = time.monotonic()
+        interchange = self._interchange
+        if interchange is None:
+            return
+        try:
+            self._fleet.see(interchange.pools())
+            self._let_go(interchange)
+        except EngineStartError as error:
+            self._drop(f"The engine's interchange was lost while the task ran ({error}).")
+        self._recount()
+
+    def _let_go(self, interchange: Interchange) -> None:
+        config = self._config
+        rules = config.job_status_kwargs
+        strategy = config.strategy or rules.strategy
+        with self._lock:
+            busy = bool(self._waiting or self._running)
+        if strategy == "htex_auto_scale" or (strategy == "simple" and not busy):
+            keep = config.provider.min_blocks
+            for block in self._fleet.idle(longer_than_s=rules.max_idletime, keep=keep):
+                for pool in self._fleet.retire(block):
+                    interchange.hold(pool.name)
+            # A task may have come to it before it was held.
+            self._fleet.see(interchange.pools())
+        for block in self._fleet.retired():
+            log.info("idle block ended", extra={"event": "block.released", "job": block})
+            self._blocks.cancel(block)
+
+    def _on_block_ended(self, ended: BlockEnded) -> None:
+        if ended.block not in self._fleet.names:
+            return
+        # It may have connected since the last look.
+        self._look()
+        served = self._fleet.end(ended.block)
+        log.info(
+            "block ended", extra={"event": "block.ended", "job": ended.block, "reason": ended.how}
+        )
+        if served is None:
+            pass
+        elif served:
+            self._bad_starts = 0
+            if not self._fleet.works():
+                # Nobody is left who could send their results.
+                self._drop(f"The block of workers {ended.how} while the task ran.")
+        else:
+            self._bad_starts += 1
+            if self._bad_starts >= _MOST_BAD_STARTS:
+                self._give_up(f"The workers {ended.how} before they could serve.", ended.tail)
+        self._recount()
+        self._scale_if_wanted()
+
+    def _on_interchange_ended(self, interchange: Interchange, how: str) -> None:
+        if interchange is not self._interchange:
+            return
+        self._drop(f"The engine's interchange {how} while the task ran.")
+        self._scale_if_wanted()
+
+    def _scale_if_wanted(self) -> None:
+        if self._waiting or self._fleet.count < self._config.provider.min_blocks:
+            self._scale()
+
+    def _drop(self, reason: str) -> None:
+        """Part with interchange and blocks; what they ran is lost."""
+        with self._lock:
+            lost, self._running = list(self._running), {}
+            self._capacity = 0
+        log.warning(
+            "engine lost", extra={"event": "engine.lost", "count": len(lost), "reason": reason}
+        )
+        for block in self._fleet.names:
+            self._blocks.cancel(block)
+        self._fleet.clear()
+        self._meeting = None
+        self._end_interchange()
+        for task_id in lost:
+            self._on_report(Lost(task_id, reason))
+        self._on_report(CapacityChanged())
+
+    def _end_interchange(self) -> None:
+        with self._lock:
+            interchange, self._interchange = self._interchange, None
+        if interchange is not None:
+            interchange.stop()
+
+    def _give_up(self, reason: str, detail: str) -> None:
+        """Tell that what waits will not run; the next task may try one block more."""
+        self._bad_starts = _MOST_BAD_STARTS - 1
+        with self._lock:
+            self._waiting = 0
+        self._on_report(Broken(f"{reason} {detail}".strip()))
+
+    def _recount(self) -> None:
+        with self._lock:
+            capacity = self._fleet.workers if self._interchange is not None else 0
+            changed = capacity != self._capacity
+            self._capacity = capacity
+        if changed:
+            self._on_report(CapacityChanged())
+
+    def _on_done(self, task_id: TaskId, token: object, future: Future[Any]) -> None:
+        """Report the end of a task; comes from the executor's thread."""
+        with self._lock:
+            if self._running.get(task_id) is not token:
+                # Dropped, and reported as lost.
+                return
+            del self._running[task_id]
+        error = future.exception()
+        if error is None:
+            self._on_report(Finished(task_id, future.result()))
+            return
+        from chamberlain_endpoint.engine.parsl_engine import why_lost
+
+        self._on_report(Lost(task_id, why_lost(error)))
+        self._calls.put(self._look)

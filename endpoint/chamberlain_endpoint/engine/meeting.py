@@ -1,0 +1,98 @@
+"""Where the workers of one engine meet its interchange."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.engine.doors import open_lazily
+from chamberlain_endpoint.engine.port import EngineStartError
+from chamberlain_endpoint.rendered.settled import HtexEngine
+
+_LOCAL_HEARTBEAT_S: Final = 2
+_LOCAL_THRESHOLD_S: Final = 15
+_LOOPBACK: Final = "127.0.0.1"
+_PORT_TRIES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where workers meet the interchange, and how patient both are.
+
+    Attributes:
+        addresses: to try, until one answers.
+        certificates: folder with the keys; None is without encryption.
+        heartbeat_period_s: also how late the death of one worker may be noticed.
+        heartbeat_threshold_s: silence after which the other side counts as dead.
+        log_dir: for logs of workers and interchange.
+    """
+
+    addresses: tuple[str, ...]
+    port: int
+    certificates: Path | None
+    heartbeat_period_s: int
+    heartbeat_threshold_s: int
+    log_dir: Path
+
+
+def arrange(config: HtexEngine, folder: Path) -> Meeting:
+    """Return where workers and interchange will meet; makes `folder` and the keys in it.
+
+    Raises:
+        EngineStartError: there is no such address, or no free port.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    address = config.address or _LOOPBACK
+    if not isinstance(address, str):
+        address = _find_address(address)
+    period_s = config.heartbeat_period or _LOCAL_HEARTBEAT_S
+    threshold_s = config.heartbeat_threshold or max(_LOCAL_THRESHOLD_S, 2 * period_s)
+    return Meeting(
+        addresses=(address,),
+        port=config.worker_port or _free_port(address, config.worker_port_range),
+        certificates=_make_certificates(folder) if config.encrypted else None,
+        heartbeat_period_s=period_s,
+        heartbeat_threshold_s=threshold_s,
+        log_dir=folder,
+    )
+
+
+def _make_certificates(folder: Path) -> Path:
+    open_lazily()
+    from parsl import curvezmq
+
+    return Path(curvezmq.create_certificates(str(folder)))
+
+
+def _find_address(wanted: Mapping[str, str]) -> str:
+    open_lazily()
+    from parsl import addresses
+
+    # The configuration's check lets functions pass that ask nobody outside, and no others.
+    arguments = dict(wanted)
+    find = getattr(addresses, arguments.pop("type"))
+    try:
+        return str(find(**arguments))
+    except Exception as error:
+        raise EngineStartError(
+            public=f"The engine's address ({find.__name__}) cannot be found: {error}."
+        ) from error
+
+
+def _free_port(address: str, span: tuple[int, int]) -> int:
+    """Return a port that nobody uses at this moment; who takes it in between ends our start."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port in random.sample(range(*span), k=min(_PORT_TRIES, span[1] - span[0])):
+        with socket.socket(family) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError:
+                continue
+            return port
+    raise EngineStartError(
+        public=f"No port of {address} between {span[0]} and {span[1]} is free for the workers."
+    )

@@ -1,0 +1,46 @@
+"""Runs one of Parsl's programs: `python -m chamberlain_endpoint.engine.parsl_entry PROGRAM ...`.
+
+`interchange`: as it is. `pool`: the workers of one node, which are forked from one process
+that has imported everything, instead of importing it once each: a worker costs milliseconds
+and shares its memory with the others, which matters on nodes with a hundred cores.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import runpy
+import sys
+from multiprocessing import forkserver
+
+from chamberlain_endpoint.engine.doors import open_lazily
+
+_PROGRAMS = {
+    "interchange": "parsl.executors.high_throughput.interchange",
+    "pool": "parsl.executors.high_throughput.process_worker_pool",
+}
+
+
+def main() -> None:
+    """Become the program that the first argument names."""
+    name, *arguments = sys.argv[1:]
+    if name == "pool":
+        _fork_workers()
+    open_lazily()
+    sys.argv[:] = [name, *arguments]
+    runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
+
+
+def _fork_workers() -> None:
+    context = multiprocessing.get_context("forkserver")
+    # Its imports run beside our own.
+    context.set_forkserver_preload(["chamberlain_endpoint.engine.parsl_preload"])
+    forkserver.ensure_running()
+    open_lazily()
+    import parsl.multiprocessing
+
+    # The pool makes its workers, its queues and its manager from this name.
+    parsl.multiprocessing.SpawnContext = context  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The command line of the workers of one node. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from chamberlain_endpoint.engine.meeting import Meeting
+from chamberlain_endpoint.rendered.settled import HtexEngine
+
+
+def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Iterable[str]) -> str:
+    """Return the shell command that runs the workers of one node of `block`.
+
+    Args:
+        start: words that start the worker pool's program.
+    """
+    words = [*start, "--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
+    words += _options(
+        {
+            "--block_id": block,
+            "--logdir": str(config.worker_logdir_root or meeting.log_dir),
+            "--cert_dir": str(meeting.certificates),
+            "--hb_period": str(meeting.heartbeat_period_s),
+            "--hb_threshold": str(meeting.heartbeat_threshold_s),
+            "--cores_per_worker": str(config.cores_per_worker),
+            "--mem_per_worker": str(config.mem_per_worker),
+            "--max_workers_per_node": _optional(config.max_workers_per_node),
+            "--prefetch_capacity": str(config.prefetch_capacity),
+            "--drain_period": str(config.drain_period),
+            "--address_probe_timeout": _optional(config.address_probe_timeout),
+            "--poll": _optional(config.poll_period),
+            "--cpu-affinity": config.cpu_affinity,
+        }
+    )
+    if config.worker_debug:
+        words.append("--debug")
+    accelerators = _accelerators(config)
+    if accelerators:
+        words += ["--available-accelerators", *accelerators]
+    return shlex.join(words)
+
+
+def workers_per_node(config: HtexEngine, *, cores: int) -> int:
+    """Return how many workers a node with `cores` cores will have; what it says later counts."""
+    most = max(1, int(cores / config.cores_per_worker))
+    if config.max_workers_per_node is not None:
+        most = min(most, config.max_workers_per_node)
+    accelerators = _accelerators(config)
+    return min(most, len(accelerators)) if accelerators else most
+
+
+def blocks_wanted(config: HtexEngine, *, tasks: int, workers: int) -> int:
+    """Return how many blocks should be there for `tasks` that wait or run.
+
+    Args:
+        workers: of one block.
+    """
+    provider = config.provider
+    needed = -int(-tasks * provider.parallelism // workers)
+    # However little parallelism is wanted, a task needs one block.
+    return max(provider.min_blocks, min(provider.max_blocks, max(needed, 1 if tasks else 0)))
+
+
+def _accelerators(config: HtexEngine) -> Sequence[str]:
+    given = config.available_accelerators
+    return [str(number) for number in range(given)] if isinstance(given, int) else given
+
+
+def _optional(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _options(values: dict[str, str | None]) -> list[str]:
+    return [f"{name}={value}" for name, value in values.items() if value is not None]

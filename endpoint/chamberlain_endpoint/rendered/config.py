@@ -1,0 +1,134 @@
+"""The whole configuration of one user endpoint, as a site's template renders it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, Self
+
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from chamberlain_endpoint.rendered import engines, providers
+from chamberlain_endpoint.rendered.base import Checked
+from chamberlain_endpoint.rendered.engines import Engine
+from chamberlain_endpoint.rendered.faults import ConfigInvalidError, sentences
+from chamberlain_wire.errors import InvalidIdError
+from chamberlain_wire.ids import parse_function_id
+from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
+
+
+class Paths(Checked):
+    """Where the user endpoint keeps its files; None is the folder that the launcher gave."""
+
+    endpoint_dir: str | None = None
+    endpoint_log: str | None = None
+
+
+class UserEndpointConfig(Checked):
+    """All that a user endpoint may be told. Durations are seconds.
+
+    Attributes:
+        heartbeat_threshold: silence after which the hub counts it as gone.
+        idle_heartbeats_soft: leave after so many heartbeats without a task; 0 is never.
+        idle_heartbeats_hard: leave after so many heartbeats in which no task ended although
+            some run; only when `idle_heartbeats_soft` is above 0.
+        endpoint_setup: shell text that runs before tasks are taken.
+        endpoint_teardown: shell text that runs after the last.
+        allowed_functions: ids of the functions that may run here; None is all.
+        amqp_port: accepted and not used: our hub's credentials name the port.
+    """
+
+    engine: Engine
+    heartbeat_period: float = Field(default=30.0, ge=5.0, le=3600.0)
+    heartbeat_threshold: PositiveFloat = 120.0
+    idle_heartbeats_soft: NonNegativeInt = 0
+    idle_heartbeats_hard: NonNegativeInt = 5760
+    endpoint_setup: str | None = None
+    endpoint_teardown: str | None = None
+    paths: Paths = Paths()
+    allowed_functions: list[str] | None = None
+    debug: bool = False
+    display_name: str | None = Field(default=None, max_length=256)
+    amqp_port: int | None = Field(default=None, ge=1, le=65535)
+
+    @field_validator("allowed_functions")
+    @classmethod
+    def _canonical_ids(cls, value: list[str] | None) -> list[str] | None:
+        if value is None:
+            return None
+        try:
+            return [parse_function_id(text) for text in value]
+        except InvalidIdError as error:
+            raise ValueError(error.public) from None
+
+    @model_validator(mode="after")
+    def _two_beats_before_lost(self) -> Self:
+        if self.heartbeat_threshold < 2 * self.heartbeat_period:
+            raise ValueError(
+                "heartbeat_threshold must be at least twice heartbeat_period: "
+                "one late beat must not count as a death"
+            )
+        return self
+
+
+_TAGGED: Final[dict[str, type[BaseModel]]] = {
+    "ThreadPoolEngine": engines.ThreadPoolEngine,
+    "ProcessPoolEngine": engines.ProcessPoolEngine,
+    "GlobusComputeEngine": engines.HtexEngine,
+    "ParslEngine": engines.HtexEngine,
+    "HighThroughputEngine": engines.HtexEngine,
+    "SimpleLauncher": providers.SimpleLauncher,
+    "SingleNodeLauncher": providers.SingleNodeLauncher,
+    "WrappedLauncher": providers.WrappedLauncher,
+    # A text has no keys; this only keeps the validator's own word out of the path.
+    providers.PLAIN_ADDRESS: Checked,
+    "address_by_interface": providers.AddressByInterface,
+    "address_by_hostname": providers.AddressByHost,
+    "address_by_route": providers.AddressByHost,
+    "get_any_address": providers.AddressByHost,
+}
+
+
+def parse(document: object) -> UserEndpointConfig:
+    """Return the configuration in `document`, the parsed YAML of a rendered template.
+
+    Raises:
+        ConfigInvalidError: it has faults; all of them are in `faults` and in `public`.
+    """
+    if not isinstance(document, dict):
+        raise ConfigInvalidError([f"it is not a mapping but {type(document).__name__}"])
+    try:
+        config = UserEndpointConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigInvalidError(
+            sentences(error.errors(include_url=False), UserEndpointConfig, _TAGGED)
+        ) from None
+    size = len(to_json(config).encode())
+    if size > MAX_RENDERED_CONFIG_BYTES:
+        raise ConfigInvalidError([f"it has {size} bytes, the limit is {MAX_RENDERED_CONFIG_BYTES}"])
+    return config
+
+
+def to_json(config: UserEndpointConfig) -> str:
+    """Return `config` as canonical JSON: sorted keys, no spaces, every default written out."""
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def from_json(text: str) -> UserEndpointConfig:
+    """Return what `to_json` wrote.
+
+    Raises:
+        ConfigInvalidError: as `parse`; also when it is no JSON.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ConfigInvalidError([f"it is not JSON ({error})"]) from None
+    return parse(document)

@@ -1,0 +1,1 @@
+"""How blocks of nodes are started: one provider per kind of scheduler."""

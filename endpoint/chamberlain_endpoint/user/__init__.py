@@ -1,0 +1,1 @@
+"""The user endpoint: runs as the mapped account, takes tasks, never loses one."""

@@ -1,0 +1,237 @@
+"""Puts one user endpoint together, runs it, and takes it apart again."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.engine.choose import make_engine
+from chamberlain_endpoint.engine.port import Engine, Rules
+from chamberlain_endpoint.rendered import settled
+from chamberlain_endpoint.user import journal
+from chamberlain_endpoint.user.heartbeat import Heartbeat
+from chamberlain_endpoint.user.idle import Idle
+from chamberlain_endpoint.user.lease import Lease
+from chamberlain_endpoint.user.ledger import Ledger
+from chamberlain_endpoint.user.loop import Exit, Inbox, Loop, Parts, Settings, Stop
+from chamberlain_endpoint.user.order import Order, OrderInvalidError, read
+from chamberlain_endpoint.user.results import Results
+from chamberlain_endpoint.user.work import Terms
+from chamberlain_wire.broker.port import Broker, BrokerError
+from chamberlain_wire.errors import ChamberlainError, ErrorCode
+from chamberlain_wire.ids import FunctionId
+from chamberlain_wire.logs import Secret
+
+log = logging.getLogger(__name__)
+
+_ORDER_S: Final = 30.0
+_SETUP_S: Final = 600.0
+
+
+class SetupFailedError(ChamberlainError):
+    """The site's `endpoint_setup` failed. End; the template's author must look."""
+
+    code = ErrorCode.START_FAILED
+
+
+class AlreadyRunningError(ChamberlainError):
+    """Another process serves from this folder. End; two would run tasks twice."""
+
+    code = ErrorCode.START_FAILED
+    public = "This user endpoint is running already."
+
+
+def serve(lease_fd: int) -> tuple[int, ChamberlainError | None]:
+    """Serve as the order on `lease_fd` says; return the exit code and what was fatal."""
+    began = time.monotonic()
+    try:
+        lease = Lease(lease_fd)
+        order = read(lease.first_line(timeout_s=_ORDER_S))
+        with _Folder(Path(order.state_dir)) as folder:
+            journal.open_log(folder.path / "endpoint.log", debug=bool(order.config.get("debug")))
+            return _serve(order, lease, folder.path, began)
+    except ChamberlainError as error:
+        log.error("cannot serve", extra={"event": "endpoint.failed", "reason": str(error)})
+        refused = error.code is ErrorCode.CONFIG_INVALID or isinstance(error, SetupFailedError)
+        return Exit.CONFIG_REFUSED if refused else Exit.FAILED, error
+
+
+def _serve(
+    order: Order, lease: Lease, folder: Path, began: float
+) -> tuple[int, ChamberlainError | None]:
+    inbox: Inbox = queue.SimpleQueue()
+    broker = _connect(order, inbox)
+    ledger = Ledger(folder / "ledger.db")
+    engine: Engine | None = None
+    try:
+        config = _settled(order.config)
+        _run_shell(config.endpoint_setup, folder)
+        ledger.open()
+        engine = make_engine(config.engine, run_dir=folder / "engine")
+        engine.start(inbox.put)
+        _watch(lease, order, inbox)
+        log.info(
+            "user endpoint serves",
+            extra={
+                "event": "endpoint.serving",
+                "user_endpoint": order.user_endpoint,
+                "command": order.command,
+                "took_ms": round((time.monotonic() - began) * 1000),
+            },
+        )
+        loop = _loop(order, config, _Made(inbox, broker, engine, ledger), folder)
+        code = loop.run()
+    finally:
+        if engine is not None:
+            engine.stop()
+        broker.close()
+        ledger.close()
+    _run_shell(config.endpoint_teardown, folder)
+    log.info("user endpoint left", extra={"event": "endpoint.left", "code": int(code)})
+    refused = code is Exit.BROKER_REFUSED
+    return code, BrokerError(public="The broker refused the credential.") if refused else None
+
+
+def _settled(document: object) -> settled.UserEndpoint:
+    """Return the configuration; one that the manager did not check is checked here.
+
+    Raises:
+        ConfigInvalidError: it has faults; `public` names them all.
+    """
+    try:
+        return settled.read(document)
+    except settled.NotSettledError:
+        from chamberlain_endpoint.rendered import parse
+
+        return settled.read(parse(document).model_dump(mode="json"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    inbox: Inbox
+    broker: Broker
+    engine: Engine
+    ledger: Ledger
+
+
+def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path) -> Loop:
+    allowed = config.allowed_functions
+    working_dir = folder / config.engine.working_dir
+    working_dir.mkdir(parents=True, exist_ok=True)
+    # For threads, which cannot have a folder each.
+    os.chdir(working_dir)
+    rules = Rules(
+        endpoint_id=order.user_endpoint,
+        working_dir=str(working_dir),
+        sandbox=config.engine.run_in_sandbox,
+        allowed_serializers=config.engine.allowed_serializers,
+    )
+    settings = Settings(
+        task_queue=order.credentials.task_queue_info.queue,
+        terms=Terms(
+            rules=rules,
+            retries=config.engine.max_retries_on_system_failure,
+            allowed=None if allowed is None else frozenset(FunctionId(one) for one in allowed),
+        ),
+        idle=Idle(soft=config.idle_heartbeats_soft, hard=config.idle_heartbeats_hard),
+        heartbeat_period_s=config.heartbeat_period,
+        grace_s=order.stop_grace_s,
+    )
+    parts = Parts(
+        inbox=made.inbox,
+        broker=made.broker,
+        engine=made.engine,
+        ledger=made.ledger,
+        results=Results(made.broker, order.credentials.result_queue_info, made.inbox.put),
+        heartbeat=Heartbeat(
+            order.user_endpoint,
+            order.credentials.heartbeat_queue_info,
+            period_s=config.heartbeat_period,
+            identity={"id": order.identity.id, "username": order.identity.username},
+        ),
+    )
+    return Loop(settings, parts)
+
+
+def _connect(order: Order, inbox: Inbox) -> Broker:
+    """Begin to connect; how it goes comes to the inbox."""
+    from chamberlain_wire.broker.rabbit import RabbitBroker
+
+    broker = RabbitBroker(
+        Secret(order.credentials.task_queue_info.connection_url),
+        name=f"uep.{order.user_endpoint}",
+        on_link=inbox.put,
+    )
+
+    try:
+        broker.open(timeout_s=0.0)
+    except BrokerError as error:
+        # Not yet, which is no news; or refused, which the inbox has been told.
+        log.debug("no broker yet", extra={"event": "broker.waiting", "reason": str(error)})
+    return broker
+
+
+def _watch(lease: Lease, order: Order, inbox: Inbox) -> None:
+    lease.watch(order.lease_s, lambda reason: inbox.put(Stop(reason)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        name = signal.Signals(number).name
+        signal.signal(number, lambda *_, name=name: inbox.put(Stop(f"{name} came")))
+
+
+def _run_shell(text: str | None, folder: Path) -> None:
+    """Run a line of the site's template.
+
+    Raises:
+        SetupFailedError: it did not end with 0 in time; its output's end is told.
+    """
+    if not text or not text.strip():
+        return
+    try:
+        done = subprocess.run(
+            ["/bin/bash", "-c", text],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_SETUP_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SetupFailedError(
+            public=f"The endpoint's setup or teardown text did not end within {_SETUP_S:.0f} s."
+        ) from None
+    if done.returncode != 0:
+        tail = done.stdout.decode(errors="replace")[-1000:].strip()
+        raise SetupFailedError(
+            public=f"The endpoint's setup or teardown text ended with {done.returncode}: {tail}"
+        )
+
+
+class _Folder:
+    """Our own folder, held by a lock for as long as the process lives."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    def __enter__(self) -> _Folder:
+        if not self.path.is_absolute():
+            raise OrderInvalidError("state_dir is not an absolute path")
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
