@@ -19,12 +19,15 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from devtools.processes import started_at
+from devtools.say import CannotGoOnError
+
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _START_S = 120.0
 _STOP_S = 30.0
 
 
-class RabbitNotStartedError(RuntimeError):
+class RabbitNotStartedError(CannotGoOnError):
     """The node did not come up; the message holds the end of its log."""
 
 
@@ -150,7 +153,10 @@ class PrivateRabbit:
 
     def _pid(self, name: str) -> int | None:
         try:
-            return int((self.folder / name).read_text())
+            pid = int((self.folder / name).read_text())
+            # The number may belong to another process by now: ours has our folder.
+            ours = f"RABBITMQ_BASE={self.folder}".encode()
+            return pid if ours in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") else None
         except (OSError, ValueError):
             return None
 
@@ -170,7 +176,7 @@ class PrivateRabbit:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self._reap()
-            if not Path(f"/proc/{pid}").exists():
+            if started_at(pid) is None:
                 return True
             time.sleep(0.05)
         return False

@@ -30,6 +30,16 @@ from chamberlain_wire.limits import ASSERTION_LIFETIME_S, CLOCK_SKEW_S, MAX_ASSE
 
 _PREFIX: Final = b"chamberlain-assertion-v1\x00"
 
+_IDENTITY_TEXTS: Final = (
+    "id",
+    "name",
+    "email",
+    "organization",
+    "identity_provider",
+    "identity_provider_display_name",
+    "status",
+)
+
 
 class AssertionRefusedError(ChamberlainError):
     """The statement is not one to act on. Start nothing, write it down, do not retry."""
@@ -128,7 +138,7 @@ def open_signed(token: bytes, keys: Iterable[Ed25519PublicKey]) -> Assertion:
         raise AssertionRefusedError("assertion is signed by no key of the hub")
     try:
         return _parse(json.loads(payload))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise AssertionRefusedError(f"assertion has a wrong shape: {error}") from None
 
 
@@ -162,6 +172,11 @@ def _parse(fields: dict[str, Any]) -> Assertion:
     texts += (assertion.username, *(entry.username for entry in identities))
     if not all(_is_text(text) for text in texts):
         raise ValueError("an id or username is missing")
+    # Mapping rules match against each of these; a list or number must not get that far.
+    for entry in identities:
+        values = (getattr(entry, name) for name in _IDENTITY_TEXTS)
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError("a property of an identity is no text")
     if not (math.isfinite(assertion.issued_at) and math.isfinite(assertion.expires_at)):
         raise ValueError("a time is not a number")
     return assertion

@@ -7,7 +7,8 @@ msgspec was measured against the alternatives: `docs/adr/0006-encoding.md`.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar, cast
+import json
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -33,7 +34,12 @@ _decoders: Final = {kind: msgspec.json.Decoder(kind) for kind in (Task, Result, 
 
 def encode(message: Message) -> bytes:
     """Return `message` as it travels."""
-    return _VERSION + _encoder.encode({"message_type": type(message).message_type, "data": message})
+    envelope = {"message_type": type(message).message_type, "data": message}
+    try:
+        return _VERSION + _encoder.encode(envelope)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, from a user's error text or source: only escapes can carry it.
+        return _VERSION + json.dumps(msgspec.to_builtins(envelope)).encode()
 
 
 def decode(body: bytes, kind: type[M], *, max_bytes: int = MAX_MESSAGE_BYTES) -> M:
@@ -53,10 +59,20 @@ def decode(body: bytes, kind: type[M], *, max_bytes: int = MAX_MESSAGE_BYTES) ->
             raise InvalidMessageError(
                 f"message is {envelope.message_type[:40]!r}, expected {kind.message_type!r}"
             )
-        message = cast(M, _decoders[kind].decode(envelope.data))
+        return cast(M, _decoders[kind].decode(envelope.data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessageError(f"{kind.__name__} has a wrong shape: {error}") from None
-    return message
+        return _decode_lenient(body, kind, error)
+
+
+def _decode_lenient(body: bytes, kind: type[M], first: Exception) -> M:
+    """Read what Python's own `json` writes and strict JSON forbids: NaN, half surrogate pairs."""
+    try:
+        envelope: Any = json.loads(body[1:])
+        if envelope["message_type"] == kind.message_type:
+            return msgspec.convert(envelope["data"], kind)
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise InvalidMessageError(f"{kind.__name__} has a wrong shape: {first}") from None
 
 
 def encode_command(command: StartCommand) -> bytes:

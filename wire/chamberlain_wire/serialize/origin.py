@@ -14,7 +14,6 @@ from typing import Any, Final
 
 _GLOBAL_OPS: Final = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
 _OURS: Final = frozenset({"chamberlain", "chamberlain_wire", "chamberlain_endpoint"})
-_SUBMODULES: Final = "__chamberlain_submodules__"
 
 SINGLES: Final = MappingProxyType(
     {
@@ -60,22 +59,24 @@ def travels(module: str | None) -> bool:
 
 
 def globals_of(function: FunctionType) -> dict[str, Any]:
-    """Return the globals that the code of `function` names, as they are now.
-
-    `import a.b` makes a global `a` only; so that the reader imports `a.b`, too, the modules
-    that the code seems to reach in this way stand under a name of their own.
-    """
-    codes = list(_codes(function.__code__))
+    """Return the globals that the code of `function` names, as they are now."""
     here = function.__globals__
-    names = sorted(set().union(*map(_global_names, codes)))
-    found = {name: here[name] for name in names if name in here}
-    attributes = {name for code in codes for name in code.co_names}
-    parts = [value for value in found.values() if type(value) is ModuleType]
+    names = set().union(*map(_global_names, _codes(function.__code__)))
+    return {name: here[name] for name in sorted(names) if name in here}
+
+
+def submodules_of(function: FunctionType, named: dict[str, Any]) -> list[ModuleType]:
+    """Return the modules that `function` seems to reach through others in `named`.
+
+    `import a.b` makes a global `a` only; the reader must import `a.b`, too.
+    """
+    attributes = {name for code in _codes(function.__code__) for name in code.co_names}
+    parts = [value for value in named.values() if type(value) is ModuleType]
+    direct = len(parts)
     for part in parts:  # grows while it runs: `a.b.c` needs `a.b`
         reached = (sys.modules.get(f"{part.__name__}.{name}") for name in sorted(attributes))
-        parts.extend(one for one in reached if type(one) is ModuleType)
-    named_only = [part for part in parts if part not in found.values()]
-    return found | ({_SUBMODULES: named_only} if named_only else {})
+        parts.extend(one for one in reached if type(one) is ModuleType and one not in parts)
+    return parts[direct:]
 
 
 def _installed_folders() -> Iterator[Path]:

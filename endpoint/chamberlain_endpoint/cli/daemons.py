@@ -1,0 +1,262 @@
+"""`start`, `stop` and `list`: what runs of an endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.cli import layout, processes, supervisord
+from chamberlain_endpoint.cli.configure import make_folders
+from chamberlain_endpoint.cli.errors import CommandFailedError
+from chamberlain_endpoint.cli.layout import Layout
+from chamberlain_endpoint.launcher import config as launcher_config
+from chamberlain_endpoint.launcher.config import LauncherSettings
+
+_START_S: Final = 60.0
+_STOP_S: Final = 150.0
+_POLL_S: Final = 0.1
+_TAIL_LINES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An endpoint that was configured: its folders and its launcher's settings."""
+
+    layout: Layout
+    settings: LauncherSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One endpoint, as `list` shows it.
+
+    Attributes:
+        state: running, starting, failing, stopped, or unreadable.
+        user_endpoints: how many run.
+    """
+
+    name: str
+    endpoint_id: str
+    state: str
+    user_endpoints: int
+
+
+def known(name: str, config_dir: Path | None) -> Known:
+    """Return the endpoint `name`.
+
+    Raises:
+        CommandFailedError: there is none, or its launcher.toml has faults.
+    """
+    where = layout.plan(name, config_dir)
+    try:
+        present = where.launcher_toml.exists()
+    except PermissionError:
+        present = False
+    if not present:
+        raise CommandFailedError(
+            f"There is no endpoint {name!r} in {where.config.parent}. "
+            f"Make it with: chamberlain-endpoint configure {name}"
+        )
+    settings = _settings(where)
+    return Known(replace(where, run=settings.socket.parent), settings)
+
+
+def start(endpoint: Known) -> None:
+    """Become supervisord, in the foreground; does not return.
+
+    Raises:
+        CommandFailedError: it runs already, or its configuration cannot be written.
+    """
+    command = _prepare(endpoint)
+    os.execv(command[0], [*command, "--nodaemon"])  # noqa: S606 - no shell is wanted
+
+
+def start_detached(endpoint: Known) -> int:
+    """Start supervisord in the background; return its process id once both programs run.
+
+    Raises:
+        CommandFailedError: it runs already, or a program does not stay up. Then everything
+            was stopped again.
+    """
+    command = _prepare(endpoint)
+    process = subprocess.Popen(
+        [*command, "--nodaemon", "--silent"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    try:
+        _wait_up(endpoint, process)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    return process.pid
+
+
+def stop(endpoint: Known) -> bool:
+    """Stop everything of the endpoint and wait until nothing is left of it.
+
+    Returns:
+        False when nothing ran.
+
+    Raises:
+        CommandFailedError: something is left; the sentence names the processes.
+    """
+    where = endpoint.layout
+    pid = _supervisor_pid(where)
+    # A supervisord that does not answer on its socket may still hear a signal.
+    if not supervisord.shut_down(where) and pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 15)
+    elif pid is None and not _processes_of(endpoint):
+        return False
+    if not _within(_STOP_S, lambda: not _left(endpoint, pid)):
+        left = ", ".join(str(one) for one in sorted(_left(endpoint, pid)))
+        raise CommandFailedError(
+            f"Still there after {_STOP_S:.0f} s: process {left}. See {where.log}."
+        )
+    return True
+
+
+def rows(config_dir: Path | None) -> list[Row]:
+    """Return every endpoint below `config_dir`, by name."""
+    above = (config_dir or layout.default_config_dir()).absolute()
+    if not above.is_dir():
+        return []
+    names = sorted(path.name for path in above.iterdir() if (path / "launcher.toml").exists())
+    return [_row(name, config_dir) for name in names]
+
+
+def _row(name: str, config_dir: Path | None) -> Row:
+    try:
+        endpoint = known(name, config_dir)
+    except CommandFailedError:
+        return Row(name, "", "unreadable", 0)
+    running = supervisord.programs(endpoint.layout)
+    return Row(
+        name=name,
+        endpoint_id=endpoint.settings.endpoint_id,
+        state="stopped" if running is None else _word(running),
+        user_endpoints=len(processes.user_endpoints(endpoint.settings.accounts_dir)),
+    )
+
+
+def _word(running: list[supervisord.Program]) -> str:
+    states = {program.state for program in running}
+    if states == {"RUNNING"}:
+        return "running"
+    return "failing" if states & {"BACKOFF", "FATAL", "EXITED"} else "starting"
+
+
+def _settings(where: Layout) -> LauncherSettings:
+    owners = frozenset({0, os.geteuid()})
+    if faults := launcher_config.check(where.launcher_toml, owners):
+        raise CommandFailedError(f"{where.launcher_toml}: " + "; ".join(faults))
+    return launcher_config.load(where.launcher_toml, owners)
+
+
+def _prepare(endpoint: Known) -> list[str]:
+    """Write supervisord's configuration; return its command."""
+    where, user = endpoint.layout, endpoint.settings.manager_user
+    if supervisord.programs(where) is not None:
+        raise CommandFailedError(
+            f"{where.name} runs already. Stop it with: chamberlain-endpoint stop {where.name}"
+        )
+    try:
+        account = pwd.getpwnam(user) if where.multi else None
+    except KeyError:
+        raise CommandFailedError(
+            f"{where.launcher_toml} names the account {user!r}, which does not exist."
+        ) from None
+    try:
+        # Sockets' folders are gone after a boot.
+        make_folders(where, account)
+        text = supervisord.config_text(where, user if where.multi else "")
+        where.supervisor_config.write_text(text)
+        where.supervisor_config.chmod(0o600)
+    except OSError as error:
+        raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
+    return [
+        sys.executable,
+        "-I",
+        "-m",
+        "supervisor.supervisord",
+        "--configuration",
+        str(where.supervisor_config),
+    ]
+
+
+def _wait_up(endpoint: Known, process: subprocess.Popen[bytes]) -> None:
+    seen: list[supervisord.Program] = []
+
+    def settled() -> bool:
+        nonlocal seen
+        if process.poll() is not None:
+            return True
+        seen = supervisord.programs(endpoint.layout) or []
+        return bool(seen) and _word(seen) != "starting"
+
+    _within(_START_S, settled)
+    if process.poll() is not None:
+        raise CommandFailedError(f"supervisord ended at once.{_tail(endpoint, 'supervisord')}")
+    for program in seen:
+        if program.state != "RUNNING":
+            raise CommandFailedError(
+                f"The {program.name} does not stay up.{_tail(endpoint, program.name)}"
+            )
+    if not seen:
+        raise CommandFailedError(f"supervisord did not answer within {_START_S:.0f} s.")
+
+
+def _tail(endpoint: Known, name: str) -> str:
+    path = endpoint.layout.log / f"{name}.log"
+    try:
+        lines = path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+    except OSError:
+        return f" {path} could not be read."
+    return "\n".join([f" The end of {path}:", *lines])
+
+
+def _left(endpoint: Known, supervisor: int | None) -> set[int]:
+    pids = _processes_of(endpoint)
+    if supervisor is not None and processes.lives(supervisor):
+        pids.add(supervisor)
+    return pids
+
+
+def _processes_of(endpoint: Known) -> set[int]:
+    where = endpoint.layout
+    return (
+        processes.with_words("chamberlain_endpoint.launcher.main", str(where.launcher_toml))
+        | processes.with_words("chamberlain_endpoint.manager.main", str(where.manager_config))
+        | {pid for pid, _ in processes.standing_below(endpoint.settings.accounts_dir)}
+    )
+
+
+def _supervisor_pid(where: Layout) -> int | None:
+    try:
+        pid = int(where.supervisor_pid.read_text())
+    except (OSError, ValueError):
+        return None
+    # The number may belong to another program by now.
+    return pid if pid in processes.with_words(str(where.supervisor_config)) else None
+
+
+def _within(limit_s: float, done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True

@@ -1,0 +1,112 @@
+"""What `configure` must know of the hub: its public keys, and who the token's owner is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import pwd
+from typing import Any
+from urllib.parse import urlsplit
+
+from chamberlain_endpoint.cli.accounts import run_as
+from chamberlain_endpoint.cli.errors import CommandFailedError
+from chamberlain_wire.errors import InvalidIdError
+from chamberlain_wire.ids import IdentityId, parse_identity_id
+
+_KEY_BYTES = 32
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def address_fault(url: str) -> str | None:
+    """Return why `url` cannot be a hub's address, or None when it can."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "is not an address such as https://hub.example.edu"
+    if parts.path.rstrip("/") or parts.query or parts.fragment or parts.username:
+        return "must be an address without a path, user or question mark"
+    return None
+
+
+def sends_secrets_in_clear(url: str) -> bool:
+    """Tell whether tokens would cross a network unencrypted."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in _LOOPBACK
+
+
+def fetch_keys(url: str, account: pwd.struct_passwd | None) -> list[str]:
+    """Return the hub's public keys, as base64, asked for by a child that runs as `account`.
+
+    Raises:
+        CommandFailedError: no answer, or no keys in it.
+    """
+    answer = _ask(account, {"url": f"{url}/v3/assertion_keys"})
+    if "error" in answer:
+        raise CommandFailedError(
+            f"The hub's keys could not be fetched from {url}: {answer['error']}. Is the hub "
+            f"running? Its keys can also be given with --hub-key-file."
+        )
+    keys = answer.get("keys")
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+        raise CommandFailedError(f"{url} is no Chamberlain hub: its answer has no keys.")
+    return [checked_key(key) for key in keys]
+
+
+def owner(url: str, token: str, account: pwd.struct_passwd | None) -> IdentityId:
+    """Return whose token it is.
+
+    Raises:
+        CommandFailedError: the hub does not know it, or does not answer.
+    """
+    answer = _ask(account, {"url": f"{url}/v2/oauth2/userinfo", "token": token})
+    if answer.get("status") in (401, 403):
+        raise CommandFailedError(f"{url} does not accept the token: {answer['error']}.")
+    if "error" in answer:
+        raise CommandFailedError(f"{url} could not be asked whose token it is: {answer['error']}.")
+    try:
+        return parse_identity_id(str(answer.get("sub")))
+    except InvalidIdError:
+        raise CommandFailedError(f"{url} did not say whose token it is.") from None
+
+
+def keys_in(text: str) -> list[str]:
+    """Return the public keys in a key file: one base64 text a line, `#` begins a comment.
+
+    Raises:
+        CommandFailedError: there is none, or one is not a key.
+    """
+    lines = [line.split("#", 1)[0].strip() for line in text.splitlines()]
+    keys = [checked_key(line) for line in lines if line]
+    if not keys:
+        raise CommandFailedError("The key file holds no key (`chamberlain-hub key show` prints it)")
+    return keys
+
+
+def checked_key(text: str) -> str:
+    """Return `text`, which is the base64 form of an Ed25519 public key.
+
+    Raises:
+        CommandFailedError: it is not.
+    """
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != _KEY_BYTES:
+        raise CommandFailedError(f"{text[:60]!r} is not a public key: base64 of 32 bytes is.")
+    return text
+
+
+def fingerprint(key: str) -> str:
+    """Return the short form of a key that two people can compare."""
+    digest = hashlib.sha256(base64.b64decode(key)).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _ask(account: pwd.struct_passwd | None, question: dict[str, str]) -> dict[str, Any]:
+    done = run_as(account, ["-m", "chamberlain_endpoint.cli.ask_hub"], json.dumps(question))
+    if done.returncode != 0:
+        return {"error": done.stderr.strip()[-300:] or f"the child ended with {done.returncode}"}
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

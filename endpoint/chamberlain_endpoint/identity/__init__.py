@@ -1,0 +1,1 @@
+"""From a signed statement to the name of a local account."""

@@ -1,0 +1,1 @@
+"""The launcher: root's power behind a closed table of requests, without a network."""

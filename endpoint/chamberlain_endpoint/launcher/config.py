@@ -1,0 +1,235 @@
+"""Reads `launcher.toml` into `settings`.
+
+TOML and dataclasses, because root reads it and the standard library has both. Unknown keys
+are refused, nothing is repaired, and all faults are named at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from chamberlain_endpoint.launcher import trusted_file
+from chamberlain_endpoint.launcher.settings import (
+    USUAL_PATH,
+    LauncherSettings,
+    Mode,
+    PolicySettings,
+)
+from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
+from chamberlain_wire.ids import canonical
+
+_MAX_SOCKET_PATH_BYTES: Final = 107
+_KEY_BYTES: Final = 32
+
+
+class ConfigRefusedError(ChamberlainError):
+    """The settings have faults. Do not start; show `faults` to the administrator.
+
+    Attributes:
+        faults: one sentence each, never empty.
+    """
+
+    code = ErrorCode.CONFIG_INVALID
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def load(path: Path, owners: frozenset[int]) -> LauncherSettings:
+    """Return the settings in the file `path`, which only `owners` can have written.
+
+    Raises:
+        UntrustedPathError: others could have written it.
+        ConfigRefusedError: it has faults.
+    """
+    return parse(trusted_file.read(path, owners))
+
+
+def check(path: Path, owners: frozenset[int]) -> tuple[str, ...]:
+    """Return every fault of the file `path`; empty when the launcher would take it."""
+    try:
+        load(path, owners)
+    except ConfigRefusedError as error:
+        return error.faults
+    except trusted_file.UntrustedPathError as error:
+        return (str(error),)
+    return ()
+
+
+def parse(content: bytes) -> LauncherSettings:
+    """Return the settings in the text of a `launcher.toml`.
+
+    Raises:
+        ConfigRefusedError: it has faults; all of them are named.
+    """
+    try:
+        document = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigRefusedError((f"not TOML: {error}",)) from None
+    faults: list[str] = []
+    table = _Table(document, "", faults)
+    settings = LauncherSettings(
+        mode=_mode(table),
+        endpoint_id=_uuid(table, "endpoint_id", required=True),
+        socket=table.path("socket"),
+        state_dir=table.path("state_dir"),
+        accounts_dir=table.path("accounts_dir"),
+        hub_keys=_keys(table),
+        manager_user=table.text("manager_user", ""),
+        identity_mapping=table.path("identity_mapping") if table.has("identity_mapping") else None,
+        python=table.path("python", sys.executable),
+        path=table.text("path", USUAL_PATH),
+        owner_identity=_uuid(table, "owner_identity", required=False),
+        policy=_policy(table),
+    )
+    table.refuse_unknown()
+    faults += _faults_across(settings)
+    if faults:
+        raise ConfigRefusedError(tuple(faults))
+    return settings
+
+
+class _Table:
+    """Reads one TOML table by exact types and notes every fault."""
+
+    def __init__(self, document: dict[str, Any], prefix: str, faults: list[str]) -> None:
+        self._document = document
+        self._prefix = prefix
+        self._known: set[str] = set()
+        self.faults = faults
+
+    def has(self, name: str) -> bool:
+        self._known.add(name)
+        return name in self._document
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._take(name, (str,), "a text", default)
+        return str(value)
+
+    def path(self, name: str, default: str | None = None) -> Path:
+        value = Path(self.text(name, default))
+        if self.has(name) and not value.is_absolute():
+            self.fault(name, "must be an absolute path")
+        return value
+
+    def number(self, name: str, default: float, *, least: float) -> float:
+        value = self._take(name, (int, float), "a number", default)
+        if not least <= value < float("inf"):
+            self.fault(name, f"must be {least:g} or more")
+        return float(value)
+
+    def whole(self, name: str, default: int, *, least: int) -> int:
+        value = self._take(name, (int,), "a whole number", default)
+        if value < least:
+            self.fault(name, f"must be {least} or more")
+        return int(value)
+
+    def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        value = self._take(name, (list,), "a list of texts", default)
+        if not all(type(each) is str and each for each in value):
+            self.fault(name, "must be a list of texts, none of them empty")
+            return ()
+        return tuple(value)
+
+    def table(self, name: str) -> _Table:
+        value = self._take(name, (dict,), "a table", {})
+        return _Table(value, f"{self._prefix}{name}.", self.faults)
+
+    def refuse_unknown(self) -> None:
+        for name in self._document.keys() - self._known:
+            near = difflib.get_close_matches(name, self._known, 1)
+            self.fault(name, "is not a key" + (f"; did you mean {near[0]}?" if near else ""))
+
+    def fault(self, name: str, what: str) -> None:
+        self.faults.append(f"{self._prefix}{name} {what}")
+
+    def _take(self, name: str, kinds: tuple[type, ...], noun: str, default: Any) -> Any:
+        self._known.add(name)
+        if name not in self._document:
+            if default is None:
+                self.fault(name, "is missing")
+                return kinds[0]()
+            return default
+        value = self._document[name]
+        if type(value) not in kinds:
+            self.fault(name, f"must be {noun}")
+            return kinds[0]() if default is None else default
+        return value
+
+
+def _mode(table: _Table) -> Mode:
+    text = table.text("mode", Mode.MULTI)
+    if text not in set(Mode):
+        table.fault("mode", 'must be "multi" or "single"')
+        return Mode.MULTI
+    return Mode(text)
+
+
+def _uuid(table: _Table, name: str, *, required: bool) -> str:
+    text = table.text(name, None if required else "")
+    if not text:
+        return text
+    try:
+        return canonical(text, name)
+    except InvalidIdError:
+        table.fault(name, "must be a UUID")
+        return text
+
+
+def _keys(table: _Table) -> tuple[bytes, ...]:
+    keys = []
+    for number, text in enumerate(table.texts("hub_keys"), start=1):
+        try:
+            key = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != _KEY_BYTES:
+            table.fault("hub_keys", f"number {number} is not base64 of {_KEY_BYTES} bytes")
+        keys.append(key)
+    if not keys and table.has("hub_keys"):
+        table.fault("hub_keys", "must name at least one key")
+    return tuple(keys)
+
+
+def _policy(table: _Table) -> PolicySettings:
+    policy, usual = table.table("policy"), PolicySettings()
+    settings = PolicySettings(
+        # 1 and not 0: root is refused whatever the file says, so it must not seem allowed.
+        min_uid=policy.whole("min_uid", usual.min_uid, least=1),
+        denied_accounts=policy.texts("denied_accounts", usual.denied_accounts),
+        denied_groups=policy.texts("denied_groups", usual.denied_groups),
+        allowed_groups=policy.texts("allowed_groups", usual.allowed_groups),
+        max_user_endpoints=policy.whole("max_user_endpoints", usual.max_user_endpoints, least=1),
+        max_user_endpoints_per_account=policy.whole(
+            "max_user_endpoints_per_account", usual.max_user_endpoints_per_account, least=1
+        ),
+        stop_grace_s=policy.number("stop_grace_s", usual.stop_grace_s, least=0.0),
+    )
+    policy.refuse_unknown()
+    return settings
+
+
+def _faults_across(settings: LauncherSettings) -> list[str]:
+    faults = []
+    if len(bytes(settings.socket)) > _MAX_SOCKET_PATH_BYTES:
+        faults.append(f"socket has a path above {_MAX_SOCKET_PATH_BYTES} bytes; the kernel's limit")
+    if settings.mode is Mode.MULTI:
+        if settings.identity_mapping is None:
+            faults.append("identity_mapping is missing: without it nobody can come in")
+        if not settings.manager_user:
+            faults.append("manager_user is missing: nobody could speak on the socket")
+        if settings.owner_identity:
+            faults.append('owner_identity is for mode = "single" only')
+    else:
+        if not settings.owner_identity:
+            faults.append("owner_identity is missing: without it nobody can come in")
+        if settings.identity_mapping is not None:
+            faults.append('identity_mapping is for mode = "multi" only')
+    return faults

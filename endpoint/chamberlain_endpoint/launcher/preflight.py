@@ -1,0 +1,190 @@
+"""Checks everything that the launcher rests on before it serves; names all faults at once."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chamberlain_endpoint.identity.mapper import Mapper, OwnerMapper
+from chamberlain_endpoint.identity.rules import MappingRefusedError
+from chamberlain_endpoint.launcher import accounts, config, trusted_file
+from chamberlain_endpoint.launcher.config import ConfigRefusedError
+from chamberlain_endpoint.launcher.mapping_file import MappingFile
+from chamberlain_endpoint.launcher.policy import Denied
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
+
+OnMapping = Callable[[str], None]
+"""Takes the fault of an edit of the mapping file; empty when the edit was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the checks found.
+
+    Attributes:
+        owners: uids whose files are trusted.
+        peer_uids: whose processes may speak on the socket.
+        manager_gid: the manager's group; -1 in the single form.
+        policy: the policy that holds; in the single form only its limits.
+    """
+
+    settings: LauncherSettings
+    owners: frozenset[int]
+    peer_uids: frozenset[int]
+    manager_gid: int
+    policy: PolicySettings
+    denied: Denied
+
+    def mapper_source(self, on_mapping: OnMapping) -> Callable[[], Mapper]:
+        """Return a function that returns the mapper in force.
+
+        Raises:
+            UntrustedPathError, MappingRefusedError: the file changed since it was checked.
+        """
+        if self.settings.identity_mapping is None:
+            owner = OwnerMapper(self.settings.owner_identity, accounts.own_name())
+            return lambda: owner
+        file = MappingFile(self.settings.identity_mapping, self.owners, on_mapping)
+        file.open()
+        return file.mapper
+
+
+def check(path: Path) -> Ready:
+    """Check the settings file `path` and what it names. Nothing is made or changed.
+
+    Raises:
+        ConfigRefusedError: something is wrong; all of it is named.
+    """
+    me = os.geteuid()
+    owners = frozenset({0, me})
+    try:
+        settings = config.load(path, owners)
+    except trusted_file.UntrustedPathError as error:
+        raise ConfigRefusedError((str(error),)) from None
+    faults: list[str] = []
+    if settings.mode is Mode.MULTI:
+        ready = _check_multi(settings, owners, faults)
+    else:
+        ready = _check_single(settings, owners, faults)
+    if not os.access(settings.python, os.X_OK):
+        faults.append(f"python: {settings.python} is no program that can be run")
+    if faults:
+        raise ConfigRefusedError(tuple(faults))
+    return ready
+
+
+def make_folders(ready: Ready) -> None:
+    """Make the folders that are missing, and check all of them.
+
+    Raises:
+        UntrustedPathError: others could exchange what is in them.
+        ConfigRefusedError: an account could not reach its own folder.
+    """
+    settings, owners = ready.settings, ready.owners
+    is_multi = settings.mode is Mode.MULTI
+    socket_mode = 0o750 if is_multi else 0o700
+    trusted_file.make_folder(
+        settings.socket.parent, owners, mode=socket_mode, gid=ready.manager_gid
+    )
+    trusted_file.make_folder(settings.state_dir, owners, mode=0o700)
+    accounts_mode = 0o711 if is_multi else 0o700
+    trusted_file.make_folder(settings.accounts_dir, owners, mode=accounts_mode)
+    if is_multi:
+        _check_reachable(settings.accounts_dir)
+
+
+def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: list[str]) -> Ready:
+    if os.geteuid() != 0:
+        faults.append('mode = "multi" needs root: only root can start processes of others')
+    uid, gid = -1, -1
+    try:
+        manager = pwd.getpwnam(settings.manager_user)
+    except KeyError:
+        faults.append(f"manager_user: {settings.manager_user!r} is no account of this host")
+    else:
+        uid, gid = manager.pw_uid, manager.pw_gid
+        if uid == 0:
+            faults.append("manager_user must not be root: the manager talks to the network")
+    for step in _closed_steps(settings.python, Path(os.path.realpath(settings.python))):
+        faults.append(f"python: accounts cannot pass {step}; choose another, or chmod o+rx it")
+    assert settings.identity_mapping is not None
+    try:
+        MappingFile(settings.identity_mapping, owners, lambda _: None).open()
+    except trusted_file.UntrustedPathError as error:
+        faults.append(f"identity_mapping: {error}")
+    except MappingRefusedError as error:
+        faults += [f"identity_mapping: {fault}" for fault in error.faults]
+    return Ready(
+        settings=settings,
+        owners=owners,
+        peer_uids=frozenset({0, uid}),
+        manager_gid=gid,
+        policy=settings.policy,
+        denied=Denied(
+            service_uids=frozenset({0, uid}),
+            uids=_uids(settings.policy.denied_accounts),
+            gids=_gids(settings.policy.denied_groups),
+        ),
+    )
+
+
+def _check_single(settings: LauncherSettings, owners: frozenset[int], faults: list[str]) -> Ready:
+    me = os.geteuid()
+    if me == 0:
+        faults.append('mode = "single" is for ordinary users: root must not run their functions')
+    # The rules about accounts do not apply: whoever starts this could run it all by hand.
+    limits = replace(
+        settings.policy, min_uid=1, denied_accounts=(), denied_groups=(), allowed_groups=()
+    )
+    return Ready(
+        settings=settings,
+        owners=owners,
+        peer_uids=frozenset({me}),
+        manager_gid=-1,
+        policy=limits,
+        denied=Denied(),
+    )
+
+
+def _check_reachable(folder: Path) -> None:
+    closed = _closed_steps(folder)
+    if closed:
+        raise ConfigRefusedError(
+            tuple(
+                f"accounts_dir: accounts cannot pass {step}; run: chmod o+x {step}"
+                for step in closed
+            )
+        )
+
+
+def _closed_steps(*paths: Path) -> list[Path]:
+    """Return what on the way to `paths` an account without special rights cannot pass."""
+    steps = {step for path in paths for step in (path, *path.parents)}
+    return sorted(
+        step for step in steps if step.exists() and not step.stat().st_mode & stat.S_IXOTH
+    )
+
+
+def _uids(names: tuple[str, ...]) -> frozenset[int]:
+    found = set()
+    for name in names:
+        try:
+            found.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue  # a name that may come later is denied by its name
+    return frozenset(found)
+
+
+def _gids(names: tuple[str, ...]) -> frozenset[int]:
+    found = set()
+    for name in names:
+        try:
+            found.add(grp.getgrnam(name).gr_gid)
+        except KeyError:
+            continue
+    return frozenset(found)

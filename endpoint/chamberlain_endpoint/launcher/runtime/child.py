@@ -1,0 +1,251 @@
+"""The fresh process between the launcher and one user endpoint. Standard library only.
+
+Started as `python -I -m chamberlain_endpoint.launcher.runtime.child FD`, where FD is an open
+file with an `Order`. It forks the user endpoint and stays as its keeper: it passes SIGTERM
+on, reports how the user endpoint ended, and sees to it that nothing is left behind.
+
+In a process space of its own (the launcher forked it into a new PID namespace) it is that
+space's init: when it ends, or is killed, the kernel kills everything in it, however often it
+forked or called setsid. Without that right it adopts every orphan below it and kills them
+one by one. It keeps the launcher's uid in both forms, so that no process of the account can
+kill or stop it and escape; it reads nothing that the account writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from chamberlain_endpoint.launcher import privileges
+from chamberlain_wire.errors import ChamberlainError
+
+KILL_ALL: Final = signal.SIGUSR1
+"""What the launcher sends to a keeper without a process space, to end everything at once."""
+
+_FAILED_CODE: Final = 70
+_MOST_OPEN_FILES: Final = 65536
+_SWEEP_S: Final = 5.0
+_SWEEP_STEP_S: Final = 0.02
+
+
+class Order(NamedTuple):
+    """What the launcher wants of its child.
+
+    A named tuple, not a dataclass: a fifth of the time until a user endpoint starts would go
+    into importing `dataclasses`.
+
+    Attributes:
+        is_probe: only try whether all namespaces can be had.
+        uid: become this account; None: stay who you are.
+        account_dir: folder of the account, which the launcher made.
+        report_fd: where to write how it ended.
+    """
+
+    is_own_space: bool
+    is_probe: bool
+    uid: int | None
+    gid: int
+    groups: tuple[int, ...]
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    account_dir: str
+    state_name: str
+    report_fd: int
+
+    def to_bytes(self) -> bytes:
+        """Return the order in the form that travels."""
+        return json.dumps(self._asdict()).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Order:
+        """Return the order that `to_bytes` wrote."""
+        fields = json.loads(data)
+        fields["groups"] = tuple(fields["groups"])
+        fields["arguments"] = tuple(fields["arguments"])
+        return cls(**fields)
+
+
+def main() -> int:
+    """Carry out the order on the descriptor that the first argument names."""
+    with os.fdopen(int(sys.argv[1]), "rb") as file:
+        order = Order.from_bytes(file.read())
+    os.set_inheritable(order.report_fd, False)
+    try:
+        _prepare(order)
+        if order.is_probe:
+            return 0
+        return _keep(order)
+    except (OSError, ChamberlainError) as error:
+        _report(order, {"failed": str(error)})
+        return _FAILED_CODE
+
+
+def _prepare(order: Order) -> None:
+    privileges.end_with_parent(signal.SIGKILL if order.is_own_space else KILL_ALL)
+    # The launcher holds the other end of standard input. If it ended before the line above,
+    # nobody will ever send that signal.
+    poll = select.poll()
+    poll.register(0, select.POLLHUP)
+    if any(events & select.POLLHUP for _, events in poll.poll(0)):
+        raise privileges.PrivilegeError("the launcher is gone")
+    if order.is_own_space:
+        privileges.show_own_processes_only()
+    else:
+        privileges.adopt_orphans()
+
+
+def _keep(order: Order) -> int:
+    waited = {signal.SIGCHLD, signal.SIGTERM, KILL_ALL}
+    # Blocked before the fork, so that none is lost between it and the wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _run(order, keeper)
+    _let_go_of_standard_streams()
+    while True:
+        number = signal.sigwait(waited)
+        if number == signal.SIGCHLD:
+            status = _reap(pid)
+            if status is not None:
+                return _finish(order, status)
+        elif number == signal.SIGTERM:
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _finish(order: Order, status: int) -> int:
+    left = 0 if order.is_own_space else _sweep()
+    how = "signal" if os.WIFSIGNALED(status) else "exit"
+    number = os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)
+    _report(order, {how: number, "left": left})
+    return 0
+
+
+def _run(order: Order, keeper: int) -> None:
+    """Become the user endpoint. Never returns."""
+    try:
+        os.setsid()
+        _reset_signals()
+        os.umask(0o077)
+        _limit_resources()
+        if order.uid is None:
+            privileges.forbid_new_privileges()
+        else:
+            # The pipes become the account's own: a program that opens /dev/stderr by its
+            # name is let in by the owner of the pipe, not by the open descriptor.
+            for fd in (0, 1, 2):
+                os.fchown(fd, order.uid, order.gid)
+            privileges.become(order.uid, order.gid, order.groups)
+        _enter_state_dir(order)
+        privileges.end_with_parent(signal.SIGKILL)
+        if os.getppid() != keeper:
+            raise privileges.PrivilegeError("the keeper is gone")
+        os.execve(order.arguments[0], order.arguments, order.environment)  # noqa: S606
+    except (OSError, ChamberlainError) as error:
+        _report(order, {"failed": f"{order.arguments[0]}: {error}"})
+    finally:
+        os._exit(_FAILED_CODE)
+
+
+def _enter_state_dir(order: Order) -> None:
+    # As the account, step by step: what stands below its own folder is under its control,
+    # and a link there must lead it nowhere that it could not go by itself.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    account = os.open(order.account_dir, flags)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(order.state_name, 0o700, dir_fd=account)
+    state = os.open(order.state_name, flags, dir_fd=account)
+    os.close(account)
+    seen = os.fstat(state)
+    if seen.st_uid != os.geteuid():
+        raise PermissionError(f"{order.state_name} belongs to uid {seen.st_uid}")
+    if stat.S_IMODE(seen.st_mode) != 0o700:
+        os.fchmod(state, 0o700)
+    os.fchdir(state)
+    os.close(state)
+
+
+def _reset_signals() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        # The C library keeps some numbers for itself and says so.
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _limit_resources() -> None:
+    # A core file would hold the credentials.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _let_go_of_standard_streams() -> None:
+    # Else the launcher could not tell that the user endpoint closed them.
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _reap(wanted: int) -> int | None:
+    """Collect every child that ended; return the status of `wanted` if it is among them."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == wanted:
+                found = status
+    return found
+
+
+def _sweep() -> int:
+    """Kill all that is left below this process; return how many would not go."""
+    until = time.monotonic() + _SWEEP_S
+    while True:
+        left = list(_descendants())
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        _reap(0)
+        if not left or time.monotonic() > until:
+            return len(left)
+        signal.sigtimedwait({signal.SIGCHLD}, _SWEEP_STEP_S)
+
+
+def _descendants() -> Iterator[int]:
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib costs as much as json)
+        if name.isdecimal():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    waiting = [os.getpid()]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        yield from below
+        waiting += below
+
+
+def _report(order: Order, told: dict[str, object]) -> None:
+    with contextlib.suppress(OSError):
+        os.write(order.report_fd, json.dumps(told).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    # No teardown of the interpreter: nothing of ours is left to be flushed.
+    os._exit(main())

@@ -1,0 +1,73 @@
+"""What the launcher asks of whatever runs user endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_wire.errors import ChamberlainError, ErrorCode
+
+TAIL_BYTES: Final = 4096
+"""How much of what a user endpoint wrote last is kept."""
+
+
+class StartFailedError(ChamberlainError):
+    """The host would not start a process. The log has the cause; another try may succeed."""
+
+    code = ErrorCode.START_FAILED
+    public = "The endpoint could not start your user endpoint."
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A user endpoint is gone, with every process that it had started.
+
+    Attributes:
+        exit_code: None when a signal ended it.
+        signal: number of that signal, or None.
+        tail: what it wrote last on standard error, at most `TAIL_BYTES`.
+        failure: why it never ran; empty when it did.
+    """
+
+    user_endpoint: str
+    exit_code: int | None
+    signal: int | None
+    tail: bytes
+    failure: str = ""
+
+
+class Runtime(Protocol):
+    """Runs user endpoints. Call it from the loop's thread; it calls back in the same.
+
+    No method waits: not for a start, not for an end, not for a process that reads nothing.
+    """
+
+    def open(self, on_exit: Callable[[Exit], None]) -> None:
+        """Get ready, and call `on_exit` once for each user endpoint that is gone."""
+        ...
+
+    def start(self, spec: LaunchSpec) -> int:
+        """Start a user endpoint; return the process id of the top of its tree.
+
+        Raises:
+            StartFailedError: it was not started; `on_exit` will not be called for it.
+            ValueError: one with this id runs. Ask `is_running` first.
+        """
+        ...
+
+    def is_running(self, user_endpoint: str) -> bool:
+        """Tell whether something of `user_endpoint` still runs."""
+        ...
+
+    def stop(self, user_endpoint: str, grace_s: float) -> None:
+        """Ask it to end, and kill all of it after `grace_s`. The answer is `on_exit`.
+
+        One that does not run is no error. A second call can only shorten the grace.
+        """
+        ...
+
+    def close(self) -> None:
+        """Kill what still runs, without a callback."""
+        ...

@@ -1,0 +1,362 @@
+"""Runs user endpoints as processes of this host.
+
+Each gets a fresh keeper (see `child`), in a PID namespace of its own where the kernel allows
+it. The launcher holds four pipes of each: standard input for the first line and the lease,
+standard output and error (of both only the tail is kept), and the keeper's report. The
+report pipe closes when the keeper is gone, which works on every kernel and in any thread,
+unlike pidfds and SIGCHLD.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from chamberlain_endpoint.launcher import privileges
+from chamberlain_endpoint.launcher.loop import Loop, Timer
+from chamberlain_endpoint.launcher.runtime import child
+from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, StartFailedError
+from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
+
+_log: Final = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 64 * 1024
+_PAUSE_S: Final = 0.01
+"""Pause after a full pipe: a process that floods its error stream waits, not root."""
+_REAP_S: Final = 0.001
+_MAX_REAP_S: Final = 0.1
+_LAST_RESORT_S: Final = 7.0
+"""How long after the order to kill everything the keeper itself is killed."""
+_PROBE_S: Final = 20.0
+_CLOSE_S: Final = 10.0
+_FAILED_CODE: Final = 70
+_KEPT_BLOCKED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, child.KILL_ALL})
+
+
+class _Process:
+    """One user endpoint's keeper and its pipes."""
+
+    def __init__(self, spec: LaunchSpec, keeper: subprocess.Popen[bytes], report: int) -> None:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        assert keeper.stderr is not None
+        self.user_endpoint = spec.user_endpoint
+        self.keeper = keeper
+        self.stdin = keeper.stdin.fileno()
+        self.waiting = bytearray(spec.first_line)
+        self.tails = {
+            keeper.stdout.fileno(): bytearray(),
+            keeper.stderr.fileno(): bytearray(),
+            report: bytearray(),
+        }
+        self.stderr = keeper.stderr.fileno()
+        self.report = report
+        self.kill_at = float("inf")
+        self.kill_timer: Timer | None = None
+        for fd in (self.stdin, *self.tails):
+            os.set_blocking(fd, False)
+
+    def close(self) -> None:
+        for stream in (self.keeper.stdin, self.keeper.stdout, self.keeper.stderr):
+            assert stream is not None
+            with contextlib.suppress(OSError):
+                stream.close()
+        os.close(self.report)
+
+
+class ProcessRuntime:
+    """Starts, feeds, watches and ends user endpoints. See `port.Runtime`.
+
+    Args:
+        accounts_dir: where the accounts' folders are made.
+        is_multi: user endpoints become their account; else they stay who we are.
+        may_own_space: use process spaces where the kernel allows them.
+        stand_in: program and arguments to run in place of every user endpoint, for tests.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        accounts_dir: Path,
+        *,
+        is_multi: bool,
+        may_own_space: bool = True,
+        stand_in: tuple[str, ...] = (),
+    ) -> None:
+        self._loop = loop
+        self._accounts_dir = accounts_dir
+        self._is_multi = is_multi
+        self._may_own_space = may_own_space
+        self._stand_in = stand_in
+        self._is_own_space = False
+        self._processes: dict[str, _Process] = {}
+        self._on_exit: Callable[[Exit], None] | None = None
+
+    def open(self, on_exit: Callable[[Exit], None]) -> None:
+        """Find out what the kernel allows, and begin to renew leases."""
+        self._on_exit = on_exit
+        if self._may_own_space and os.geteuid() == 0:
+            self._is_own_space = self._can_have_own_space()
+        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+
+    @property
+    def is_own_space(self) -> bool:
+        """Whether each user endpoint gets a process space of its own."""
+        return self._is_own_space
+
+    def start(self, spec: LaunchSpec) -> int:
+        """Start a user endpoint; return its keeper's process id."""
+        if spec.user_endpoint in self._processes:
+            raise ValueError(f"{spec.user_endpoint} runs already")
+        account = spec.account
+        try:
+            folder = _make_account_dir(self._accounts_dir, account.uid, account.gid)
+            order = child.Order(
+                is_own_space=self._is_own_space,
+                is_probe=False,
+                uid=account.uid if self._is_multi else None,
+                gid=account.gid,
+                groups=tuple(group.gid for group in account.groups),
+                arguments=self._stand_in or spec.arguments,
+                environment=spec.environment,
+                account_dir=str(folder),
+                state_name=spec.state_dir.name,
+                report_fd=-1,
+            )
+            keeper, report = self._spawn(order)
+        except OSError as error:
+            raise StartFailedError(f"{spec.user_endpoint}: {error}") from error
+        process = _Process(spec, keeper, report)
+        self._processes[spec.user_endpoint] = process
+        for fd in process.tails:
+            self._watch(process, fd)
+        self._feed(process)
+        return keeper.pid
+
+    def is_running(self, user_endpoint: str) -> bool:
+        """Tell whether something of `user_endpoint` still runs."""
+        return user_endpoint in self._processes
+
+    def stop(self, user_endpoint: str, grace_s: float) -> None:
+        """Ask it to end, and kill all of it after `grace_s`."""
+        process = self._processes.get(user_endpoint)
+        if process is None:
+            return
+        kill_at = time.monotonic() + grace_s
+        if process.kill_at == float("inf"):
+            process.keeper.send_signal(signal.SIGTERM)
+        if kill_at < process.kill_at:
+            process.kill_at = kill_at
+            if process.kill_timer is not None:
+                process.kill_timer.cancel()
+            process.kill_timer = self._loop.call_later(grace_s, lambda: self._kill(process))
+
+    def close(self) -> None:
+        """Kill what still runs and wait for it."""
+        until = time.monotonic() + _CLOSE_S
+        for process in self._processes.values():
+            process.keeper.send_signal(signal.SIGKILL if self._is_own_space else child.KILL_ALL)
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.keeper.wait(max(0.0, until - time.monotonic()))
+            self._let_go(process)
+        self._processes.clear()
+
+    def _kill(self, process: _Process) -> None:
+        process.keeper.send_signal(child.KILL_ALL)
+        process.kill_timer = self._loop.call_later(_LAST_RESORT_S, process.keeper.kill)
+
+    def _spawn(self, order: child.Order) -> tuple[subprocess.Popen[bytes], int]:
+        with contextlib.ExitStack() as stack:
+            report, report_end = os.pipe()
+            stack.callback(os.close, report_end)
+            try:
+                told = os.memfd_create("order")
+                stack.callback(os.close, told)
+                with os.fdopen(os.dup(told), "wb") as file:
+                    file.write(order._replace(report_fd=report_end).to_bytes())
+                os.lseek(told, 0, os.SEEK_SET)
+                stack.enter_context(_blocked_signals())
+                if order.is_own_space:
+                    stack.enter_context(privileges.new_process_space())
+                keeper = subprocess.Popen(
+                    # -I: no variable and no package of a user's changes what root runs.
+                    [sys.executable, "-I", "-m", child.__name__, str(told)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
+                    pass_fds=(told, report_end),
+                    env={"LANG": "C.UTF-8"},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except BaseException:
+                os.close(report)
+                raise
+        return keeper, report
+
+    def _can_have_own_space(self) -> bool:
+        probe = child.Order(
+            is_own_space=True,
+            is_probe=True,
+            uid=None,
+            gid=-1,
+            groups=(),
+            arguments=(),
+            environment={},
+            account_dir="",
+            state_name="",
+            report_fd=-1,
+        )
+        try:
+            keeper, report = self._spawn(probe)
+        except OSError as error:
+            reason = str(error)
+        else:
+            with keeper, os.fdopen(report, "rb") as file:
+                # Standard input stays open until it is gone: it looks whether we live.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    keeper.wait(_PROBE_S)
+                keeper.kill()
+                reason = file.read(TAIL_BYTES).decode(errors="replace")
+            if keeper.returncode == 0:
+                return True
+        _log.warning(
+            "no process space of its own for user endpoints; their trees are swept instead",
+            extra={"event": "runtime.no_own_space", "reason": reason},
+        )
+        return False
+
+    def _watch(self, process: _Process, fd: int) -> None:
+        self._loop.on_readable(fd, lambda: self._drain(process, fd))
+
+    def _drain(self, process: _Process, fd: int) -> None:
+        """Take what is there now, once; keep the tail."""
+        try:
+            data = os.read(fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        tail = process.tails[fd]
+        tail += data
+        del tail[:-TAIL_BYTES]
+        if not data:
+            self._loop.forget(fd)
+            if fd == process.report:
+                self._collect(process)
+        elif len(data) == _READ_BYTES:
+            self._loop.forget(fd)
+            self._loop.call_later(_PAUSE_S, lambda: self._watch_again(process, fd))
+
+    def _watch_again(self, process: _Process, fd: int) -> None:
+        if self._processes.get(process.user_endpoint) is process:
+            self._watch(process, fd)
+
+    def _feed(self, process: _Process) -> None:
+        """Write what waits to standard input, as far as it goes without waiting."""
+        try:
+            written = os.write(process.stdin, process.waiting)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            # It closed its input. That is its own loss: it will miss its lease.
+            process.waiting.clear()
+            self._loop.forget(process.stdin)
+            return
+        del process.waiting[:written]
+        more = (lambda: self._feed(process)) if process.waiting else None
+        self._loop.on_writable(process.stdin, more)
+
+    def _renew_leases(self) -> None:
+        for process in self._processes.values():
+            if not process.waiting:
+                process.waiting += b"\n"
+                self._feed(process)
+        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+
+    def _collect(self, process: _Process, wait_s: float = _REAP_S) -> None:
+        """Tell of the end once the kernel has let go of the keeper."""
+        if process.keeper.poll() is None:
+            # Soon as a rule; long when a process below hangs in a file system.
+            longer_s = min(2 * wait_s, _MAX_REAP_S)
+            self._loop.call_later(wait_s, lambda: self._collect(process, longer_s))
+            return
+        for fd in process.tails:
+            if fd != process.report:
+                with contextlib.suppress(OSError):
+                    tail = process.tails[fd]
+                    tail += os.read(fd, _READ_BYTES)
+                    del tail[:-TAIL_BYTES]
+        del self._processes[process.user_endpoint]
+        self._let_go(process)
+        assert self._on_exit is not None, "open() comes first"
+        self._on_exit(_exit_of(process))
+
+    def _let_go(self, process: _Process) -> None:
+        if process.kill_timer is not None:
+            process.kill_timer.cancel()
+        for fd in (process.stdin, *process.tails):
+            self._loop.forget(fd)
+        process.close()
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    # The keeper inherits the mask: a stop that comes while it still starts is kept for it.
+    # An init without a handler would never hear of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _exit_of(process: _Process) -> Exit:
+    tail = bytes(process.tails[process.stderr])
+    told: dict[str, Any] = {}
+    for line in process.tails[process.report].splitlines():
+        told.update(json.loads(line))
+    # First what the fork said that could not run, then what the keeper saw of its end.
+    if "failed" in told:
+        return Exit(process.user_endpoint, _FAILED_CODE, None, tail, failure=str(told["failed"]))
+    if told:
+        return Exit(process.user_endpoint, told.get("exit"), told.get("signal"), tail)
+    code = process.keeper.returncode
+    if code < 0:
+        return Exit(process.user_endpoint, None, -code, tail)
+    return Exit(process.user_endpoint, code, None, tail, failure="the keeper told nothing")
+
+
+def _make_account_dir(accounts_dir: Path, uid: int, gid: int) -> Path:
+    """Return the account's own folder, made with the account as its owner.
+
+    `accounts_dir` is writable by the launcher alone, so what stands there is what it made.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    base = os.open(accounts_dir, flags)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(str(uid), 0o700, dir_fd=base)
+        folder = os.open(str(uid), flags, dir_fd=base)
+    finally:
+        os.close(base)
+    try:
+        seen = os.fstat(folder)
+        if seen.st_uid != uid:
+            os.fchown(folder, uid, gid)
+        if stat.S_IMODE(seen.st_mode) != 0o700:
+            os.fchmod(folder, 0o700)
+    finally:
+        os.close(folder)
+    return accounts_dir / str(uid)

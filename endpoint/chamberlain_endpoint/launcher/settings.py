@@ -1,0 +1,64 @@
+"""What the launcher may be told. Pure; `config` reads it from a file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+USUAL_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Mode(StrEnum):
+    """Whom the launcher serves."""
+
+    MULTI = "multi"
+    SINGLE = "single"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Which accounts may run user endpoints, and how many.
+
+    Attributes:
+        allowed_groups: one of these must be among the account's groups; empty: all may.
+        stop_grace_s: how long user endpoints may finish when the launcher itself is stopped.
+    """
+
+    min_uid: int = 1000
+    denied_accounts: tuple[str, ...] = ("root", "nobody", "chamberlain")
+    denied_groups: tuple[str, ...] = ()
+    allowed_groups: tuple[str, ...] = ()
+    max_user_endpoints: int = 200
+    max_user_endpoints_per_account: int = 20
+    stop_grace_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherSettings:
+    """Everything the launcher may be told.
+
+    Attributes:
+        manager_user: the account whose processes may speak on the socket; in the single
+            form empty: the user's own.
+        identity_mapping: the mapping file; None in the single form.
+        hub_keys: raw Ed25519 public keys of the hub, 32 bytes each.
+        python: interpreter of the user endpoints.
+        path: their PATH.
+        owner_identity: the only identity that is let in; empty in the multi-user form.
+    """
+
+    mode: Mode
+    endpoint_id: str
+    socket: Path
+    state_dir: Path
+    accounts_dir: Path
+    hub_keys: tuple[bytes, ...]
+    manager_user: str = ""
+    identity_mapping: Path | None = None
+    python: Path = Path(sys.executable)
+    path: str = USUAL_PATH
+    owner_identity: str = ""
+    policy: PolicySettings = field(default_factory=PolicySettings)

@@ -1,0 +1,117 @@
+"""From a granted launch to what exactly is started. Pure.
+
+Nothing secret stands in the arguments or the environment: configuration and credentials are
+the first line on standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
+from chamberlain_endpoint.launcher.settings import LauncherSettings
+from chamberlain_wire.assertion import Assertion
+from chamberlain_wire.errors import ChamberlainError, ErrorCode
+
+LEASE_S: Final = 30.0
+"""A user endpoint that hears nothing from the launcher for so long ends itself."""
+
+_MODULE: Final = "chamberlain_endpoint.user.main"
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+class LaunchRefusedError(ChamberlainError):
+    """What the manager wants to hand over cannot be handed over. Asking again is no use."""
+
+    code = ErrorCode.START_FAILED
+    public = "The endpoint could not start your user endpoint."
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """All that a runtime needs to start one user endpoint.
+
+    Attributes:
+        command: id of the assertion that asked for it.
+        arguments: the program and its arguments; no secret among them.
+        environment: the whole environment; nothing is inherited.
+        state_dir: a folder of the account's own, made by the runtime; the working directory.
+        first_line: what stands first on standard input, with its newline. A secret.
+    """
+
+    user_endpoint: str
+    command: str
+    account: Account
+    arguments: tuple[str, ...]
+    environment: dict[str, str] = field(repr=False)
+    state_dir: Path
+    first_line: bytes = field(repr=False)
+
+
+def build(
+    settings: LauncherSettings, launch: Launch, assertion: Assertion, admitted: Admitted
+) -> LaunchSpec:
+    """Return what to start for a launch that was granted.
+
+    Raises:
+        LaunchRefusedError: configuration, credentials or environment have a wrong shape.
+    """
+    account = admitted.account
+    state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
+    line = {
+        "v": 1,
+        "endpoint": settings.endpoint_id,
+        "user_endpoint": launch.user_endpoint,
+        "command": assertion.id,
+        "config": _object(launch.config, "config"),
+        "credentials": _object(launch.credentials, "credentials"),
+        "state_dir": str(state_dir),
+        "lease_s": LEASE_S,
+        "identity": {
+            "id": admitted.identity,
+            "username": admitted.username,
+            "rule": admitted.rule,
+        },
+    }
+    return LaunchSpec(
+        user_endpoint=launch.user_endpoint,
+        command=assertion.id,
+        account=account,
+        # -I: neither the account's own packages nor PYTHON* variables change what runs.
+        arguments=(str(settings.python), "-I", "-m", _MODULE),
+        environment=_environment(settings, account, launch.environment),
+        state_dir=state_dir,
+        first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
+    )
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise LaunchRefusedError(f"{what} is not JSON") from None
+    if type(document) is not dict:
+        raise LaunchRefusedError(f"{what} is not a JSON object")
+    return document
+
+
+def _environment(
+    settings: LauncherSettings, account: Account, added: dict[str, str]
+) -> dict[str, str]:
+    for name, value in added.items():
+        if not _NAME.fullmatch(name) or "\0" in value:
+            raise LaunchRefusedError(f"environment: {name[:128]!r} is no variable")
+    return {
+        "PATH": settings.path,
+        "LANG": "C.UTF-8",
+        **added,
+        # Last: who the process is, the site's environment file does not decide.
+        "HOME": account.dir,
+        "USER": account.uname,
+        "LOGNAME": account.uname,
+        "SHELL": account.shell,
+    }

@@ -1,0 +1,130 @@
+"""The manager's side of the render server: start it, ask it, replace it when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from typing import Final
+
+import msgspec
+
+from chamberlain_endpoint.manager.render import framing
+from chamberlain_endpoint.manager.render.job import (
+    Answer,
+    Rendered,
+    RenderJob,
+    RenderRefusedError,
+)
+from chamberlain_wire.errors import ErrorCode
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S: Final = 4.8
+_STOP_S: Final = 5.0
+_DYING_S: Final = 0.1
+_MODULE: Final = "chamberlain_endpoint.manager.render.server"
+
+
+class RenderServer:
+    """Keeps the promise of `job.Renderer` with a server process of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self) -> None:
+        """Start the server. It imports in the background; a first render waits for it."""
+        with self._lock:
+            self._start()
+
+    def close(self) -> None:
+        """End the server and what it still renders."""
+        with self._lock:
+            self._end()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def render(self, job: RenderJob) -> Rendered:
+        """See `job.Renderer.render`."""
+        answer = self._ask(job)
+        if answer is None and self._is_gone():
+            # It was the server that died, which tells nothing of the template.
+            answer = self._ask(job)
+        if answer is None:
+            raise RenderRefusedError(
+                ErrorCode.TEMPLATE_FAILED,
+                "The endpoint's template cannot be rendered: "
+                "it needs more time or memory than it may have.",
+            )
+        if answer.refusal is not None:
+            raise RenderRefusedError(answer.refusal.code, answer.refusal.public)
+        assert answer.rendered is not None
+        return answer.rendered
+
+    def _ask(self, job: RenderJob) -> Answer | None:
+        """Return the answer of a child; None when it ended, or did not end, without one."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            try:
+                with theirs:
+                    self._hand_over(theirs)
+                ours.settimeout(_ANSWER_S)
+                framing.send(ours, msgspec.json.encode(job))
+                return msgspec.json.decode(framing.receive(ours), type=Answer)
+            except (OSError, framing.CutOffError) as error:
+                log.warning(
+                    "render without an answer",
+                    extra={"event": "render.lost", "reason": repr(error)},
+                )
+        return None
+
+    def _is_gone(self) -> bool:
+        """Tell whether the server ended; its last connection may break a moment before."""
+        with self._lock:
+            if self._process is None:
+                return True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_DYING_S)
+            return self._process.poll() is not None
+
+    def _hand_over(self, request: socket.socket) -> None:
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                log.warning("render server is gone", extra={"event": "render.server_gone"})
+                self._end()
+                self._start()
+            assert self._control is not None
+            socket.send_fds(self._control, [b"r"], [request.fileno()])
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # -I: neither the environment nor the working directory chooses what it imports.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", _MODULE],
+                stdin=theirs.fileno(),
+                env={"LANG": "C.UTF-8"},
+                # A signal to the manager's group must not refuse what is being rendered.
+                start_new_session=True,
+            )
+        self._control = ours
+
+    def _end(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._control = self._process = None

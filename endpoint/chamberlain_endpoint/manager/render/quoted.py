@@ -1,0 +1,191 @@
+"""Values from outside, in a form that cannot break out of the YAML that they are put into.
+
+Text is written as a JSON string, which YAML reads back as the same text: that is the public
+convention, so `{{ partition }}` needs no quotes, and templates that slice the quotes off
+(`version[1:-1]`) go on working. Beyond it, a plain comparison is true as well: both
+`partition == '"debug"'` and `partition == "debug"`. Keys are quoted like values, and so is
+every text inside a list or mapping that is written out whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+# Characters that YAML 1.1 takes for line breaks or forbids, though JSON allows them bare.
+_ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*")
+
+
+def quote(text: str) -> str:
+    """Return `text` as a JSON string that YAML reads as the same text.
+
+    Raises:
+        UnicodeEncodeError: it holds half a surrogate pair, which no YAML can carry.
+    """
+    text.encode()
+    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+class Quoted(str):
+    """A text from outside. As text it is its JSON form; it compares equal to both forms.
+
+    A text with quotes at both ends is always taken for the JSON form, so that the two can
+    never be confused. Its hash is that of the JSON form.
+    """
+
+    __slots__ = ("_raw",)
+    _raw: str
+
+    def __new__(cls, raw: str) -> Quoted:
+        """Wrap `raw`, the text as the caller sent it."""
+        self = super().__new__(cls, quote(raw))
+        self._raw = raw
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Quoted):
+            return self._raw == other._raw
+        if not isinstance(other, str):
+            return False
+        if len(other) > 1 and other[0] == other[-1] == '"':
+            return str.__eq__(self, other)
+        return self._raw == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return str.__hash__(self)
+
+    def __repr__(self) -> str:
+        # A plain list that a filter made of us is written with this.
+        return str.__str__(self)
+
+
+class Null(str):
+    """The absent value: writes `null`, is false, and passes the test `is none`."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> Null:
+        """Return an absent value."""
+        return super().__new__(cls, "null")
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "null"
+
+
+class QuotedList(list[Any]):
+    """A list from outside; written out whole it is JSON, which is YAML."""
+
+    def __repr__(self) -> str:
+        return written(self)
+
+
+class QuotedMap(Mapping[str, Any]):
+    """A mapping from outside: found by plain names, iterated with quoted ones."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {key: wrap(value) for key, value in values.items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key._raw if isinstance(key, Quoted) else key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (Quoted(key) for key in self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return written(self)
+
+
+def wrap(value: Any) -> Any:
+    """Return `value` (of JSON) with every text in it quoted."""
+    match value:
+        case str():
+            return Quoted(value)
+        case None:
+            return Null()
+        case list() | tuple():
+            return QuotedList(wrap(each) for each in value)
+        case Mapping():
+            return QuotedMap(value)
+        case _:
+            return value
+
+
+def plain_or_quoted(text: str) -> str:
+    """Return `text` as it is when nothing in it means anything to YAML or a shell, else quoted.
+
+    For facts of the host that templates put into paths (`{{ ...local.dir }}/scratch`); but a
+    user may choose his GECOS field, so even these are not believed.
+    """
+    return text if _PLAIN.fullmatch(text) else Quoted(text)
+
+
+def shell_escape(value: object) -> object:
+    """Return `value` as one word of a POSIX shell, inside the quotes that YAML takes off."""
+    if isinstance(value, Quoted):
+        return Quoted(shlex.quote(value._raw))
+    if not isinstance(value, str) or isinstance(value, Null):
+        return value
+    try:
+        loaded = json.loads(value)
+    except ValueError:
+        return shlex.quote(value)
+    return Quoted(shlex.quote(loaded)) if isinstance(loaded, str) else value
+
+
+def dump_json(value: object, **options: Any) -> str:
+    """Return `value` as JSON with its texts as they were sent. For the filter `tojson`."""
+    return _ODD.sub(
+        lambda match: f"\\u{ord(match[0]):04x}",
+        json.dumps(_unwrapped(value), ensure_ascii=False, **options),
+    )
+
+
+def _unwrapped(value: object) -> object:
+    match value:
+        case Quoted():
+            return value._raw
+        case Null():
+            return None
+        case Mapping():
+            return {_unwrapped(key): _unwrapped(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_unwrapped(each) for each in value]
+        case _:
+            return value
+
+
+def written(value: object) -> str:
+    """Return `value` as JSON, which is YAML, with every text in it quoted."""
+    match value:
+        case Quoted() | Null():
+            return repr(value)
+        case str():
+            return quote(value)
+        case Mapping():
+            pairs = (f"{written(key)}: {written(each)}" for key, each in value.items())
+            return "{" + ", ".join(pairs) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(written(each) for each in value) + "]"
+        case None:
+            return "null"
+        case _:
+            return str(value)
+
+
+def finalize(value: object) -> object:
+    """Return what `{{ value }}` writes. Python's own form of a list is no YAML: from a tuple
+    such as `("a, b", 1)` a caller's text could break out."""
+    return written(value) if isinstance(value, Mapping | list | tuple) else value

@@ -1,0 +1,190 @@
+"""The application, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from chamberlain_hub.api import (
+    endpoints,
+    errors,
+    functions,
+    meta,
+    sessions,
+    submit,
+    submit_body,
+    tasks,
+)
+from chamberlain_hub.api.body import BodyLimit
+from chamberlain_hub.api.services import Services
+from chamberlain_hub.config import HubSettings
+from chamberlain_hub.dispatch.credentials import BrokerAddress
+from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
+from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
+from chamberlain_hub.dispatch.submissions import Submissions
+from chamberlain_hub.identity.keys import FILE_NAME, load_or_make_signing_key, public_keys_b64
+from chamberlain_hub.store.data_dir import prepare_data_dir
+from chamberlain_hub.store.store import Store
+from chamberlain_wire.broker.port import BrokerError, OnLink, TopologyBroker
+from chamberlain_wire.broker.rabbit import RabbitBroker
+
+log = logging.getLogger(__name__)
+
+_KEEP_ALIVE_S: Final = 75
+_GOODBYE_S: Final = 10
+_POOL_THREADS: Final = 8
+
+
+class BrokerRefusedError(BrokerError):
+    """The broker does not accept the hub's own user. Correct `broker_url` and start again."""
+
+    public = "The message broker refuses the hub's own user: check broker_url."
+
+
+def make_app(services: Services) -> FastAPI:
+    """Return the application over `services`; serving it starts and stops the dispatcher."""
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(services.dispatcher.start)
+        log.info("hub serves", extra={"event": "hub.started"})
+        yield
+        await asyncio.to_thread(services.dispatcher.stop)
+        services.pool.shutdown()
+        log.info("hub ended", extra={"event": "hub.ended"})
+
+    app = FastAPI(
+        title="Chamberlain hub",
+        version=meta.API_VERSION,
+        summary="Run functions at endpoints. The routes are those of the public clients.",
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimit, limit_bytes=services.settings.max_submit_bytes)
+    errors.install(app)
+    for part in (meta, functions, endpoints, submit, tasks, sessions):
+        app.include_router(part.router)
+    _document(app)
+    return app
+
+
+def make_services(
+    settings: HubSettings, store: Store, *, on_refused: Callable[[], None] = lambda: None
+) -> Services:
+    """Return one hub process's services: RabbitMQ as `settings` say, and `store`."""
+    key = load_or_make_signing_key(settings.data_dir / FILE_NAME)
+
+    def connect(on_link: OnLink) -> TopologyBroker:
+        return RabbitBroker(settings.broker_url, name="chamberlain-hub", on_link=on_link)
+
+    dispatcher = Dispatcher(
+        store,
+        connect,
+        RabbitUsers(settings.broker_management_url, vhost=settings.vhost),
+        key,
+        DispatchSettings(
+            address=BrokerAddress(
+                settings.broker_public_host,
+                settings.broker_public_port,
+                settings.vhost,
+                settings.broker_public_tls,
+            ),
+            start_timeout_s=settings.start_timeout_s,
+            sweep_period_s=settings.sweep_period_s,
+            session_idle_s=settings.session_idle_s,
+            result_queue_expires_s=settings.result_queue_expires_s,
+        ),
+        on_refused=on_refused,
+    )
+    return Services(
+        store=store,
+        dispatcher=dispatcher,
+        submissions=Submissions(store, dispatcher),
+        settings=settings,
+        assertion_keys=tuple(public_keys_b64(key)),
+        pool=ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="submit"),
+    )
+
+
+def serve(settings: HubSettings) -> None:
+    """Serve until SIGTERM or SIGINT; then take no more, finish what is in hand, and return.
+
+    The database must be migrated.
+
+    Raises:
+        BrokerRefusedError: the broker does not accept the hub's own user.
+        SigningKeyError: the signing key cannot be used.
+    """
+    prepare_data_dir(settings.data_dir)
+    store = Store.open(settings.database_url.reveal())
+    server: list[uvicorn.Server] = []
+    refused = threading.Event()
+
+    def end(*_: object) -> None:
+        for one in server:
+            one.should_exit = True
+
+    def on_refused() -> None:
+        refused.set()
+        end()
+
+    try:
+        server.append(_server(make_services(settings, store, on_refused=on_refused)))
+        # The server takes these over while it runs, and sends itself the signal again at its
+        # end, which would then kill us before the store is closed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        server[0].run()
+    finally:
+        store.close()
+    if refused.is_set():
+        raise BrokerRefusedError
+
+
+def _server(services: Services) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(services),
+            host=services.settings.listen_host,
+            port=services.settings.listen_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GOODBYE_S,
+        )
+    )
+
+
+def _document(app: FastAPI) -> None:
+    """Add what FastAPI cannot see to OpenAPI: the body of the hot route, and the token."""
+    components = submit_body.schema()
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
+            parts = document.setdefault("components", {})
+            parts.setdefault("schemas", {}).update(components)
+            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"token": []}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

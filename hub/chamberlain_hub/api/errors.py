@@ -1,0 +1,172 @@
+"""Every refusal as the public clients expect it, made in one place.
+
+JSON with `status: "Failed"`, `http_status_code`, `code`, `message` and `reason` (the same
+sentence twice: clients of different age read one or the other).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from chamberlain_hub.api.answers import json_answer
+from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidMessageError
+
+log = logging.getLogger(__name__)
+
+_STATUS: Final[Mapping[str, int]] = {
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.FUNCTION_NOT_PERMITTED: 403,
+    ErrorCode.ENDPOINT_NOT_FOUND: 404,
+    ErrorCode.FUNCTION_NOT_FOUND: 404,
+    ErrorCode.TASK_NOT_FOUND: 404,
+    ErrorCode.TASKGROUP_NOT_FOUND: 404,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.CONFLICT: 409,
+    ErrorCode.TASK_PAYLOAD_TOO_LARGE: 413,
+    ErrorCode.SEMANTICALLY_INVALID: 422,
+    ErrorCode.INVALID_ID: 422,
+    ErrorCode.ENDPOINT_LOCKED: 423,
+    ErrorCode.INVALID_MESSAGE: 400,
+    ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.BROKER: 503,
+}
+
+_INVALID: Final = (ErrorCode.SEMANTICALLY_INVALID, ErrorCode.INVALID_ID)
+_PREFIX: Final = "Request payload failed validation: "
+_TRY_AGAIN_S: Final = "1"
+_MAX_FAULTS: Final = 20
+
+
+class RequestInvalidError(ChamberlainError):
+    """The request was read and makes no sense. Answer 422; `public` names path and reason."""
+
+    code = ErrorCode.SEMANTICALLY_INVALID
+    public = "The request makes no sense."
+
+
+class MalformedError(InvalidMessageError):
+    """The body is not JSON. Answer 400."""
+
+    public = "The body of the request is not JSON."
+
+
+class TooLargeError(ChamberlainError):
+    """The body, or a part of it, is larger than the limit. Answer 413; `public` names both."""
+
+    code = ErrorCode.TASK_PAYLOAD_TOO_LARGE
+
+    @classmethod
+    def of(cls, what: str, size_bytes: int, limit_bytes: int) -> TooLargeError:
+        """Return the error for `what`, such as `"The request"`."""
+        return cls(public=f"{what} has {size_bytes} bytes; the limit is {limit_bytes} bytes.")
+
+
+class VerdictRefusedError(ChamberlainError):
+    """The endpoint refused to start a user endpoint for the caller. Answer 422.
+
+    Attributes:
+        cause: the endpoint's own word for it, such as `IDENTITY_NOT_MAPPED`.
+    """
+
+    code = ErrorCode.SEMANTICALLY_INVALID
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(public=message)
+        self.cause = cause
+
+
+def install(app: FastAPI) -> None:
+    """Answer all that handlers of `app` raise."""
+    app.add_exception_handler(ChamberlainError, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
+    app.add_exception_handler(Exception, _on_surprise)
+
+
+def refusal(error: ChamberlainError) -> Response:
+    """Return the answer for `error`."""
+    status = _STATUS.get(error.code, 500)
+    code, message = error.code, error.public
+    headers = {}
+    if code in _INVALID:
+        code, message = ErrorCode.SEMANTICALLY_INVALID, _PREFIX + message
+    elif status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = _TRY_AGAIN_S
+    extra = {"cause": error.cause} if isinstance(error, VerdictRefusedError) else {}
+    return _answer(status, code, message, headers, extra)
+
+
+def _answer(
+    status: int,
+    code: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Response:
+    document = {
+        "status": "Failed",
+        "http_status_code": status,
+        "code": code,
+        "message": message,
+        "reason": message,
+        **(extra or {}),
+    }
+    return json_answer(document, status, headers)
+
+
+async def _on_refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ChamberlainError)
+    status = _STATUS.get(error.code, 500)
+    log.log(
+        logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
+        "request refused",
+        extra={"event": "request.refused", "code": error.code, "reason": str(error)},
+    )
+    return refusal(error)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults: Sequence[Any] = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return refusal(MalformedError())
+    shown = [f"{_path(fault['loc'])}: {fault['msg']}" for fault in faults[:_MAX_FAULTS]]
+    return refusal(RequestInvalidError(public="; ".join(shown)))
+
+
+async def _on_http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ChamberlainError):
+        # FastAPI wraps whatever goes wrong while it reads a body.
+        return refusal(error.__cause__)
+    status = error.status_code
+    code = ErrorCode.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus(status).name
+    return _answer(status, code, str(error.detail), error.headers)
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    # Nobody reads it; the server only wants an answer.
+    return Response(status_code=400)
+
+
+async def _on_surprise(_request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error, extra={"event": "request.failed"})
+    return refusal(ChamberlainError())
+
+
+def _path(parts: Sequence[object]) -> str:
+    inner = parts[1:] if parts and parts[0] in ("body", "query", "path", "header") else parts
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner)

@@ -1,0 +1,1 @@
+"""The commands of `chamberlain-hub`, and what they share."""

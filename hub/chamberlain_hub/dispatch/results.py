@@ -1,0 +1,101 @@
+"""Results: read all that has arrived, store once, forward unchanged, then acknowledge.
+
+A delivery is acknowledged when the broker has confirmed the forwarded copy, so a crash at any
+point makes it come again; the store then answers with the result it has, which is forwarded
+once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from functools import partial
+
+from chamberlain_hub.dispatch.batches import Batches
+from chamberlain_hub.dispatch.ports import Ports
+from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
+from chamberlain_wire import codec, topology
+from chamberlain_wire.broker.port import Delivery, LinkLostError, Outgoing
+from chamberlain_wire.errors import InvalidIdError, InvalidMessageError
+from chamberlain_wire.messages import Result
+
+log = logging.getLogger(__name__)
+
+PREFETCH = 256
+"""Results that may be in our hands; with the largest results, 2.5 GiB."""
+
+
+class Results:
+    """Consumes the queue `results`. `take` is the broker's callback."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._store = ports.store
+        self._broker = ports.broker
+        self._clock = ports.clock
+        self._batches: Batches[Delivery] = Batches("results", self._handle, most=PREFETCH)
+
+    def start(self) -> None:
+        """Start the thread that stores and forwards."""
+        self._batches.start()
+
+    def stop(self) -> None:
+        """Store and forward what has been taken, then end."""
+        self._batches.stop()
+
+    def take(self, delivery: Delivery) -> None:
+        """Take one delivery; never blocks."""
+        self._batches.put(delivery)
+
+    def _handle(self, batch: list[Delivery]) -> None:
+        now = self._clock()
+        taken = [(delivery, item) for delivery in batch if (item := self._read(delivery))]
+        finished = self._store.finish([item for _, item in taken], now)
+        # What the store gives back is in our order, less what it left out.
+        place = 0
+        for delivery, item in taken:
+            if place < len(finished) and finished[place].task_id == item.result.task_id:
+                self._forward(finished[place], delivery, now)
+                place += 1
+            else:
+                self._drop(delivery, "unknown task, or not its sender's")
+        if finished:
+            log.debug("results stored", extra={"event": "task.closed", "count": len(finished)})
+
+    def _read(self, delivery: Delivery) -> ReceivedResult | None:
+        try:
+            sender = topology.sender_of(delivery.routing_key)
+            result = codec.decode(delivery.body, Result)
+        except (InvalidMessageError, InvalidIdError) as error:
+            self._drop(delivery, str(error))
+            return None
+        return ReceivedResult(sender, result, delivery.body)
+
+    def _forward(self, task: FinishedTask, delivery: Delivery, now: float) -> None:
+        answer = self._broker.publish(
+            Outgoing(
+                "",
+                topology.group_queue(task.owner, task.group),
+                task.body,
+                timestamp=int(now),
+            )
+        )
+        answer.add_done_callback(partial(self._on_forwarded, delivery))
+
+    def _on_forwarded(self, delivery: Delivery, answer: Future[None]) -> None:
+        # An unroutable copy means that nobody listens: the result is in the store, done.
+        if isinstance(answer.exception(), LinkLostError):
+            self._broker.reject(delivery, requeue=True)
+        else:
+            self._broker.ack(delivery)
+
+    def _drop(self, delivery: Delivery, reason: str) -> None:
+        log.warning(
+            "result dropped",
+            extra={
+                "event": "result.dropped",
+                "reason": reason,
+                "endpoint": delivery.routing_key[:80],
+                "size_bytes": len(delivery.body),
+            },
+        )
+        self._broker.ack(delivery)

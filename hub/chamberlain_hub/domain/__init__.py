@@ -1,0 +1,1 @@
+"""What the hub knows and decides: records and pure rules. No clock, disk, network or log."""

@@ -1,0 +1,121 @@
+"""The life of one user endpoint as the hub sees it, as a table. Pure.
+
+Evidence wins: a heartbeat is a proof of life in every state. An announcement about a start
+counts only while that start is the one we wait for.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
+from chamberlain_wire.errors import IllegalMoveError
+from chamberlain_wire.states import UserEndpointState
+
+State = UserEndpointState
+
+
+class UserEndpointEvent(StrEnum):
+    """What the hub does to, or hears of, a user endpoint.
+
+    `ADMITTED`, `REFUSED`, `STARTED`, `FAILED` and `ENDED` are the words of the manager's
+    events; an `ended` that is not clean is `CRASHED` here.
+    """
+
+    ASKED = "asked"
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    STARTED = "started"
+    HEARTBEAT = "heartbeat"
+    LEAVING = "leaving"
+    ENDED = "ended"
+    CRASHED = "crashed"
+    FAILED = "failed"
+
+
+Event = UserEndpointEvent
+
+MAX_FAILURES: Final = 3
+"""Unclean ends in a row, without a finished task, after which the hub stops asking."""
+
+LOST_AFTER_PERIODS: Final = 3
+"""Heartbeat periods without a heartbeat after which a process no longer counts as alive."""
+
+_WAITING: Final = (State.ASKED, State.ADMITTED)
+_ALIVE: Final = (State.SERVING, State.STOPPING)
+
+_MOVES: Final = MappingProxyType(
+    {
+        **{(state, Event.ASKED): State.ASKED for state in State},
+        **{(state, Event.HEARTBEAT): State.SERVING for state in State},
+        (State.ASKED, Event.ADMITTED): State.ADMITTED,
+        (State.ASKED, Event.STARTED): State.ADMITTED,
+        (State.ADMITTED, Event.STARTED): State.ADMITTED,
+        **{(state, Event.REFUSED): State.REFUSED for state in _WAITING},
+        **{(state, Event.FAILED): State.FAILED for state in _WAITING},
+        # It had served before it failed, so it may well serve again.
+        **{(state, Event.FAILED): State.GONE for state in _ALIVE},
+        (State.SERVING, Event.LEAVING): State.STOPPING,
+        (State.STOPPING, Event.LEAVING): State.STOPPING,
+        **{(state, Event.ENDED): State.GONE for state in (*_WAITING, *_ALIVE)},
+        **{(state, Event.CRASHED): State.GONE for state in (*_WAITING, *_ALIVE)},
+    }
+)
+
+_UNCLEAN: Final = frozenset({Event.FAILED, Event.CRASHED})
+
+
+def move(state: UserEndpointState, event: UserEndpointEvent) -> UserEndpointState:
+    """Return the state that follows `state` when `event` is seen.
+
+    Raises:
+        IllegalMoveError: the table has no such move: a late or repeated report. Change
+            nothing.
+    """
+    try:
+        return _MOVES[state, event]
+    except KeyError:
+        raise IllegalMoveError(state, event) from None
+
+
+def is_stale(now: UserEndpoint, command: str | None) -> bool:
+    """Tell whether a report about the start `command` speaks of an earlier start.
+
+    Only while a start is in flight: once the process serves, its end is its end, also when
+    it had joined a start that was asked for before.
+    """
+    return command is not None and command != now.command and now.state in _WAITING
+
+
+def is_unclean(event: UserEndpointEvent) -> bool:
+    """Tell whether `event` counts towards `MAX_FAILURES`."""
+    return event in _UNCLEAN
+
+
+def is_live(user_endpoint: UserEndpoint, now: float) -> bool:
+    """Tell whether tasks sent to it now will be taken, as far as one can know (UTC seconds)."""
+    return user_endpoint.state is State.SERVING and _heard_lately(
+        user_endpoint.last_heartbeat_at, user_endpoint.heartbeat_period_s, now
+    )
+
+
+def is_online(endpoint: Endpoint, now: float) -> bool:
+    """Tell whether the endpoint's manager was heard of lately and did not say goodbye."""
+    return _heard_lately(endpoint.last_heartbeat_at, endpoint.heartbeat_period_s, now)
+
+
+def is_starting(user_endpoint: UserEndpoint, now: float, timeout_s: float) -> bool:
+    """Tell whether a start was asked less than `timeout_s` ago and is not decided yet."""
+    asked_at = user_endpoint.asked_at
+    return user_endpoint.state in _WAITING and asked_at is not None and now - asked_at < timeout_s
+
+
+def may_restart(user_endpoint: UserEndpoint) -> bool:
+    """Tell whether it is worth asking for another start."""
+    return user_endpoint.failures < MAX_FAILURES
+
+
+def _heard_lately(last_at: float | None, period_s: float, now: float) -> bool:
+    return last_at is not None and period_s > 0 and now - last_at < LOST_AFTER_PERIODS * period_s

@@ -1,0 +1,1 @@
+"""The hub's own keys, its signed statements about callers, and access tokens."""

@@ -1,0 +1,106 @@
+"""Where the hub is, and who we are there: environment first, then one private file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from chamberlain.errors import ConfigError
+from chamberlain_wire.logs import Secret
+
+_KEYS: Final = {
+    "hub_url": "CHAMBERLAIN_HUB_URL",
+    "token": "CHAMBERLAIN_TOKEN",
+    "ca_file": "CHAMBERLAIN_CA_FILE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How to reach the hub.
+
+    Attributes:
+        hub_url: `http[s]://host[:port][/prefix]`, without a slash at the end.
+        token: the caller's personal access token.
+        ca_file: certificate authorities to trust instead of the system's, or None.
+    """
+
+    hub_url: str
+    token: Secret[str]
+    ca_file: Path | None = None
+
+
+def default_file(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where the configuration file is looked for."""
+    env = os.environ if environment is None else environment
+    base = env.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(env.get("CHAMBERLAIN_CONFIG") or f"{base}/chamberlain/config.toml").expanduser()
+
+
+def load(
+    hub_url: str | None = None,
+    token: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the configuration: arguments, else environment, else file.
+
+    Args:
+        environment: instead of the process's own.
+
+    Raises:
+        ConfigError: something is missing, malformed, or readable by others. The text says
+            what to do.
+    """
+    env = os.environ if environment is None else environment
+    file = default_file(env)
+    saved = _read(file)
+    given = {"hub_url": hub_url, "token": token}
+    found = {
+        key: given.get(key) or env.get(variable) or saved.get(key)
+        for key, variable in _KEYS.items()
+    }
+    for key, what in (("hub_url", "address of the hub"), ("token", "personal access token")):
+        if not found[key]:
+            raise ConfigError(
+                public=f"The {what} is not set. Set {_KEYS[key]}, or write a line "
+                f'{key} = "..." into {file} (mode 0600). Ask whoever runs your hub for it.'
+            )
+    url = str(found["hub_url"]).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            public=f"The address of the hub is {url!r}; it must look like https://hub.example.edu."
+        )
+    ca_file = found["ca_file"]
+    return Config(
+        url, Secret(str(found["token"]).strip()), Path(ca_file).expanduser() if ca_file else None
+    )
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        with file.open("rb") as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+            content = tomllib.load(opened)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(public=f"{file} cannot be read: {error}") from error
+    unknown = sorted(content.keys() - _KEYS.keys())
+    if unknown or not all(isinstance(value, str) for value in content.values()):
+        raise ConfigError(
+            public=f"{file} may hold {', '.join(_KEYS)} as text, and nothing else"
+            + (f"; it has {', '.join(unknown)}." if unknown else ".")
+        )
+    if "token" in content and mode & 0o077:
+        raise ConfigError(
+            public=f"{file} holds your token and others may read it: run chmod 600 {file}"
+        )
+    return content

@@ -1,0 +1,71 @@
+"""Futures that know their task, and the table of those that are open."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+
+class ChamberlainFuture(Future[Any]):
+    """A `concurrent.futures.Future` of a task on an endpoint.
+
+    `cancel()` is honest: True only while the task has not been sent; afterwards it returns
+    False, because the task may run.
+
+    Attributes:
+        task_id: made here, before the task is sent; good for `Client.get_task`.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__()
+        self.task_id = task_id
+
+    def __repr__(self) -> str:
+        return f"<ChamberlainFuture {self.task_id} {self._state.lower()}>"
+
+
+def fail(future: ChamberlainFuture, error: BaseException) -> None:
+    """End `future` with `error`, unless it has ended already."""
+    with contextlib.suppress(InvalidStateError):
+        future.set_exception(error)
+
+
+class OpenTasks:
+    """Tasks whose end nobody has seen yet. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._futures: dict[str, ChamberlainFuture] = {}
+
+    def add(self, future: ChamberlainFuture) -> None:
+        """Remember `future` until it is done."""
+        with self._changed:
+            self._futures[future.task_id] = future
+        future.add_done_callback(self._ended)
+
+    def find(self, task_id: str) -> ChamberlainFuture | None:
+        """Return the future of `task_id`; None when it is done, or another's."""
+        with self._changed:
+            return self._futures.get(task_id)
+
+    def sent(self) -> list[str]:
+        """Return the ids of the tasks that went to the hub, or are about to."""
+        return [one.task_id for one in self.futures() if one.running()]
+
+    def futures(self) -> list[ChamberlainFuture]:
+        """Return all that are open."""
+        with self._changed:
+            return list(self._futures.values())
+
+    def wait_empty(self) -> None:
+        """Wait until none is open."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._futures)
+
+    def _ended(self, future: Any) -> None:
+        with self._changed:
+            del self._futures[future.task_id]
+            if not self._futures:
+                self._changed.notify_all()

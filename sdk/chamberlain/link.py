@@ -1,0 +1,83 @@
+"""All that one executor has running in one process: senders, functions, results, open tasks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import wait
+from typing import Final
+
+from chamberlain.batching import Call, Destination, Sender
+from chamberlain.functions import Functions
+from chamberlain.futures import ChamberlainFuture, OpenTasks
+from chamberlain.outcomes import settle
+from chamberlain.rest import Rest
+from chamberlain.results import OpenBroker, ResultStream, open_rabbit
+from chamberlain.submission import Submission
+from chamberlain_wire.serialize import Serializer
+
+_FLUSH_S: Final = 10.0
+
+
+class HubLink:
+    """One executor's business with the hub, in the process that made this object.
+
+    A fork takes neither threads nor connections along: the child makes a link of its own.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        serializer: Serializer,
+        *,
+        batch_size: int,
+        open_broker: OpenBroker = open_rabbit,
+    ) -> None:
+        self.pid = os.getpid()
+        self.open_tasks = OpenTasks()
+        self.functions = Functions(
+            serializer, lambda body: str(rest.post("/v3/functions", body)["function_uuid"])
+        )
+        self.results = ResultStream(
+            rest,
+            self.open_tasks,
+            lambda future, result: settle(future, result, serializer),
+            open_broker,
+        )
+        submission = Submission(rest.post, self.functions, self.results.watch)
+        self._sender = Sender(submission.send, batch_size=batch_size)
+
+    def send(self, to: Destination, call: Call) -> None:
+        """Send `call`; its future ends when the task does."""
+        self.open_tasks.add(call.future)
+        self._sender.put(to, call)
+
+    def follow(self, group: str, futures: list[ChamberlainFuture]) -> None:
+        """End `futures` of tasks that were sent before, by whomever, in task group `group`."""
+        for future in futures:
+            future.set_running_or_notify_cancel()
+            self.open_tasks.add(future)
+        self.results.watch(group)
+
+    def finish(self) -> None:
+        """Wait until every future has ended, then close."""
+        # Futures' own waiting, so that all are done, and not only known to be, on return.
+        while open_ones := self.open_tasks.futures():
+            wait(open_ones)
+        self.close()
+
+    def finish_later(self) -> None:
+        """Close when every future has ended; return at once."""
+        if self.open_tasks.futures():
+            threading.Thread(target=self.finish, name="chamberlain-shutdown", daemon=True).start()
+        else:
+            self.close()
+
+    def flush(self) -> None:
+        """At the end of the interpreter: send what was submitted; wait for no result."""
+        self._sender.wait_sent(_FLUSH_S)
+        self.close()
+
+    def close(self) -> None:
+        """Give the broker session back."""
+        self.results.close()

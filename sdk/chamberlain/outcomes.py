@@ -1,0 +1,95 @@
+"""From what the endpoint says about a task's end to the state of its future."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Mapping
+from concurrent.futures import InvalidStateError
+from typing import Any
+
+from chamberlain.errors import SerializationError, TaskExecutionFailed
+from chamberlain.futures import ChamberlainFuture, fail
+from chamberlain_wire.messages import ErrorDetails, Result
+from chamberlain_wire.serialize import Serializer, unpack_exception, unpack_result
+from chamberlain_wire.states import ENDED, TaskState
+
+_UNKNOWN_END = "UNKNOWN_TASK_FAILURE"
+
+
+def settle(future: ChamberlainFuture, result: Result, serializer: Serializer) -> None:
+    """End `future` with what `result` says."""
+    try:
+        value = value_of(result, serializer)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+        fail(future, error)
+    else:
+        with contextlib.suppress(InvalidStateError):  # a repeat: it has ended already
+            future.set_result(value)
+
+
+def value_of(result: Result, serializer: Serializer) -> Any:
+    """Return what the function returned.
+
+    Raises:
+        Exception: what the function raised, when it could travel, caused by
+            `TaskExecutionFailed` with the remote traceback.
+        TaskExecutionFailed: the task failed in another way.
+        SerializationError: the result cannot be made here.
+    """
+    if result.error_details is None:
+        try:
+            return unpack_result(result.data, serializer.allowed)
+        except SerializationError as error:
+            _note_versions(error, result.details or {})
+            raise
+    failure = TaskExecutionFailed(
+        result.data or result.error_details.user_message,
+        word=result.error_details.code,
+        task_id=result.task_id,
+        details=result.details,
+    )
+    _note_versions(failure, result.details or {})
+    original = unpack_exception(result.exception)
+    # SystemExit and its like ended the task over there; they must not end this process, too.
+    if isinstance(original, Exception):
+        raise original from failure
+    raise failure
+
+
+def from_rest(document: Mapping[str, Any]) -> Result | None:
+    """Return the Result in a task document of the hub, or None while the task is open."""
+    try:
+        state = TaskState(document.get("status", ""))
+    except ValueError:
+        return None
+    if state not in ENDED:
+        return None
+    failed = state is not TaskState.SUCCESS
+    told = document.get("error_details") or {}
+    text = document.get("exception") if failed else document.get("result")
+    return Result(
+        task_id=str(document["task_id"]),
+        data=str(text or ""),
+        details=document.get("details"),
+        error_details=ErrorDetails(
+            code=str(told.get("code") or _word(state)),
+            user_message=str(told.get("user_message") or ""),
+        )
+        if failed
+        else None,
+        exception=document.get("packed_exception"),
+    )
+
+
+def _word(state: TaskState) -> str:
+    return "TASK_CANCELLED" if state is TaskState.CANCELLED else _UNKNOWN_END
+
+
+def _note_versions(error: BaseException, details: Mapping[str, Any]) -> None:
+    there, here = str(details.get("python_version") or ""), platform.python_version()
+    if there and there.split(".")[:2] != here.split(".")[:2]:
+        error.add_note(
+            f"The worker runs Python {there}, and this is Python {here}: functions and objects "
+            "do not always survive the difference. AllCodeStrategies sends source as well."
+        )

@@ -1,0 +1,206 @@
+"""What every runtime promises, held against the fake and against real processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.launcher_builders import UEP, make_spec, own_account
+
+from chamberlain_endpoint.launcher.loop import Loop
+from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
+from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
+from chamberlain_endpoint.launcher.spec import LaunchSpec
+
+DEADLINE_S = 20.0
+
+
+class Bench:
+    """A runtime, the ends that it told of, and processes that behave as asked."""
+
+    runtime: Runtime
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.exits: list[Exit] = []
+
+    def start(self, behaviour: str, user_endpoint: str = UEP, **changes: object) -> LaunchSpec:
+        spec = make_spec(
+            self.folder, behaviour, user_endpoint=user_endpoint, account=own_account(), **changes
+        )
+        self.runtime.start(spec)
+        return spec
+
+    def until_serving(self, user_endpoint: str = UEP) -> None:
+        """Wait until the process is far enough to hear signals."""
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Let time pass until `is_so()`."""
+
+
+class MemoryBench(Bench):
+    """Plays the processes by what they were asked to be."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.runtime = self.memory = MemoryRuntime()
+        self.runtime.open(self.exits.append)
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        for spec in self.memory.started:
+            if self.memory.is_running(spec.user_endpoint):
+                self._play(spec.user_endpoint, spec.arguments[-2])
+        assert is_so()
+
+    def _play(self, name: str, behaviour: str) -> None:
+        if behaviour == "leave":
+            self.memory.write(name, b"bye\n")
+            self.memory.end(name, exit_code=3)
+        elif behaviour == "chatty":
+            self.memory.write(name, b"x" * 1_000_000 + b"last words\n")
+            self.memory.end(name)
+        elif behaviour == "killed":
+            self.memory.end(name, signal=11)
+        elif self.memory.is_asked_to_stop(name):
+            if behaviour == "serve":
+                self.memory.end(name)
+            else:
+                self.memory.stop(name, 0)
+
+
+class ProcessBench(Bench):
+    """Real processes; time passes by turning the loop."""
+
+    def __init__(self, folder: Path, *, may_own_space: bool) -> None:
+        super().__init__(folder)
+        self.loop = Loop()
+        self.runtime = ProcessRuntime(
+            self.loop, folder, is_multi=False, may_own_space=may_own_space
+        )
+        self.runtime.open(self.exits.append)
+        assert self.runtime.is_own_space == (may_own_space and os.geteuid() == 0)
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + DEADLINE_S
+        while not is_so():
+            assert time.monotonic() < until, "it did not happen in time"
+            self.loop.call_later(0.05, lambda: None)
+            self.loop.turn()
+
+    def until_serving(self, user_endpoint: str = UEP) -> None:
+        processes = self.runtime._processes  # type: ignore[attr-defined]
+        process = processes[user_endpoint]
+        self.until(lambda: b"serving" in process.tails[process.stderr])
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("memory"),
+        pytest.param("swept", marks=pytest.mark.slow),
+        pytest.param("own space", marks=[pytest.mark.slow, pytest.mark.needs_root]),
+    ]
+)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    made: Bench
+    if request.param == "memory":
+        made = MemoryBench(tmp_path)
+    else:
+        made = ProcessBench(tmp_path, may_own_space=request.param == "own space")
+    yield made
+    made.runtime.close()
+    if isinstance(made, ProcessBench):
+        made.loop.close()
+
+
+def test_an_end_is_told_once_with_its_exit_code_and_last_words(bench: Bench) -> None:
+    bench.start("leave")
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits == [Exit(UEP, 3, None, b"bye\n")]
+    assert not bench.runtime.is_running(UEP)
+
+
+def test_a_violent_end_names_its_signal(bench: Bench) -> None:
+    bench.start("killed")
+    bench.until(lambda: bool(bench.exits))
+    assert (bench.exits[0].exit_code, bench.exits[0].signal) == (None, 11)
+
+
+def test_a_flood_is_drained_and_only_its_tail_is_kept(bench: Bench) -> None:
+    bench.start("chatty")
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits[0].exit_code == 0
+    assert len(bench.exits[0].tail) == TAIL_BYTES
+    assert bench.exits[0].tail.endswith(b"x\nlast words\n") or bench.exits[0].tail.endswith(
+        b"xlast words\n"
+    )
+
+
+def test_a_stop_lets_it_leave_by_itself(bench: Bench) -> None:
+    bench.start("serve")
+    bench.until_serving()
+    bench.runtime.stop(UEP, 10.0)
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits[0].exit_code == 0
+
+
+def test_a_stop_before_it_could_hear_is_not_lost(bench: Bench) -> None:
+    bench.start("serve")
+    bench.runtime.stop(UEP, 10.0)
+    bench.until(lambda: bool(bench.exits))
+    assert not bench.runtime.is_running(UEP)
+
+
+def test_what_does_not_leave_in_time_is_killed(bench: Bench) -> None:
+    bench.start("stubborn")
+    bench.until_serving()
+    bench.runtime.stop(UEP, 0.2)
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits[0].signal == 9
+
+
+def test_a_second_stop_shortens_the_grace(bench: Bench) -> None:
+    bench.start("stubborn")
+    bench.until_serving()
+    bench.runtime.stop(UEP, 3600.0)
+    bench.runtime.stop(UEP, 0.0)
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits[0].signal == 9
+
+
+def test_stopping_what_does_not_run_is_no_error(bench: Bench) -> None:
+    bench.runtime.stop(UEP, 0.0)
+    assert bench.exits == []
+
+
+def test_two_of_one_id_never_run(bench: Bench) -> None:
+    spec = bench.start("serve")
+    with pytest.raises(ValueError, match="runs already"):
+        bench.runtime.start(spec)
+
+
+def test_the_same_id_may_start_again_after_its_end(bench: Bench) -> None:
+    bench.start("leave")
+    bench.until(lambda: len(bench.exits) == 1)
+    bench.start("leave")
+    bench.until(lambda: len(bench.exits) == 2)
+
+
+def test_one_that_reads_nothing_holds_up_nobody(bench: Bench) -> None:
+    other = "00000000-0000-4000-8000-00000000beef"
+    bench.start("stubborn", first_line=b"x" * 500_000 + b"\n")
+    bench.start("leave", user_endpoint=other)
+    bench.until(lambda: bool(bench.exits))
+    assert bench.exits[0].user_endpoint == other
+    assert bench.runtime.is_running(UEP)
+
+
+def test_a_refused_start_leaves_nothing_running(tmp_path: Path) -> None:
+    runtime = MemoryRuntime()
+    runtime.refuse_starts = "no more processes"
+    with pytest.raises(StartFailedError):
+        runtime.start(make_spec(tmp_path, "leave", account=own_account()))
+    assert not runtime.is_running(UEP)

@@ -1,0 +1,237 @@
+"""Who the hub deals with, played by the tests: callers, a manager, user endpoints, an SDK."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+
+from chamberlain_wire import codec
+from chamberlain_wire.broker.port import Broker, Delivery, Outgoing
+from chamberlain_wire.messages import (
+    EndpointEvent,
+    ErrorDetails,
+    Result,
+    StartCommand,
+    StatusReport,
+    Task,
+)
+
+WAIT_S = 10.0
+
+Connect = Callable[[str], Broker]
+"""Opens a broker connection with a URL from the hub."""
+
+
+def eventually(what: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
+    """Return what `what` returns once it is true; fail when it never is."""
+    deadline = time.monotonic() + wait_s
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        pause.wait(0.01)
+    raise AssertionError(f"never came true: {what}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    document: Any
+    headers: Any
+
+    def ok(self) -> Any:
+        assert self.status == 200, (self.status, self.document)
+        return self.document
+
+
+class Caller:
+    """Somebody with a token (or without)."""
+
+    def __init__(self, base_url: str, token: str | None, identity: str = "") -> None:
+        self.identity = identity
+        self._base_url = base_url
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._pool = urllib3.PoolManager(retries=False, timeout=30.0)
+
+    def ask(self, method: str, path: str, body: object = None) -> Answer:
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        return self.send(method, path, data)
+
+    def send(self, method: str, path: str, data: Any, **headers: str) -> Answer:
+        answer = self._pool.request(
+            method,
+            self._base_url + path,
+            body=data,
+            headers={**self._headers, "Content-Type": "application/json", **headers},
+        )
+        return Answer(answer.status, json.loads(answer.data or b"null"), answer.headers)
+
+    def get(self, path: str) -> Answer:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: object = None) -> Answer:
+        return self.ask("POST", path, body)
+
+    def put(self, path: str, body: object) -> Answer:
+        return self.ask("PUT", path, body)
+
+    def delete(self, path: str) -> Answer:
+        return self.ask("DELETE", path)
+
+    def function(self, code: str = "4\n01\nf", **more: Any) -> str:
+        body = {"function_name": "f", "function_code": code, **more}
+        return str(self.post("/v3/functions", body).ok()["function_uuid"])
+
+    def submit(self, endpoint: str, function: str, *payloads: str, **more: Any) -> Answer:
+        body = {"tasks": {function: list(payloads or ("args",))}, "create_queue": True, **more}
+        return self.post(f"/v3/endpoints/{endpoint}/submit", body)
+
+    def task(self, task_id: str) -> Any:
+        return self.get(f"/v2/tasks/{task_id}").ok()
+
+    def ended(self, task_id: str) -> Any:
+        """Wait until the task has ended and return its document."""
+        return eventually(
+            lambda: (one := self.task(task_id))["status"] in ("success", "failed") and one
+        )
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def taken(broker: Broker, name: str, **options: Any) -> queue.SimpleQueue[Delivery]:
+    """Consume a queue, acknowledging at once."""
+    came: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+
+    def take(delivery: Delivery) -> None:
+        broker.ack(delivery)
+        came.put(delivery)
+
+    broker.consume(name, take, **options)
+    return came
+
+
+class UserEndpoint:
+    """One user endpoint, with the credentials of its start command."""
+
+    def __init__(self, command: StartCommand, connect: Connect) -> None:
+        creds = command.kwargs.amqp_creds
+        self.id = creds.endpoint_id
+        self.broker = connect(creds.task_queue_info.connection_url)
+        self.tasks = taken(self.broker, creds.task_queue_info.queue, exclusive=True)
+        self._results = creds.result_queue_info.queue_publish_kwargs or {}
+        self._heartbeats = creds.heartbeat_queue_info.queue_publish_kwargs or {}
+
+    def beat(self, period: float = 30, **state: Any) -> None:
+        report = StatusReport(
+            endpoint_id=self.id, global_state={"heartbeat_period": period, **state}
+        )
+        self.publish(self._heartbeats, codec.encode(report))
+
+    def next_task(self) -> tuple[Task, Delivery]:
+        delivery = self.tasks.get(timeout=WAIT_S)
+        return codec.decode(delivery.body, Task), delivery
+
+    def finish(self, task_id: str, data: str = "done", error: str | None = None) -> bytes:
+        details = None if error is None else ErrorDetails(code=error, user_message=data)
+        body = codec.encode(Result(task_id=task_id, data=data, error_details=details))
+        self.publish(self._results, body)
+        return body
+
+    def publish(self, where: dict[str, Any], body: bytes) -> None:
+        self.broker.publish(Outgoing(where["exchange"], where["routing_key"], body)).result(WAIT_S)
+
+    def close(self) -> None:
+        self.broker.close()
+
+
+@dataclass
+class Manager:
+    """One endpoint's manager."""
+
+    endpoint: str
+    broker: Broker
+    connect: Connect
+    commands: queue.SimpleQueue[Delivery]
+    heartbeats: dict[str, Any]
+    children: list[UserEndpoint] = field(default_factory=list)
+    last: StartCommand | None = None
+
+    @classmethod
+    def registered(cls, answer: dict[str, Any], connect: Connect) -> Manager:
+        info = answer["command_queue_info"]
+        broker = connect(info["connection_url"])
+        return cls(
+            answer["endpoint_id"],
+            broker,
+            connect,
+            taken(broker, info["queue"]),
+            answer["heartbeat_queue_info"]["queue_publish_kwargs"],
+        )
+
+    def next_command(self, wait_s: float = WAIT_S) -> StartCommand:
+        self.last = codec.decode_command(self.commands.get(timeout=wait_s).body)
+        return self.last
+
+    def report(self, *events: EndpointEvent, **state: Any) -> None:
+        report = StatusReport(
+            endpoint_id=self.endpoint, global_state=dict(state), events=list(events)
+        )
+        where = self.heartbeats
+        message = Outgoing(where["exchange"], where["routing_key"], codec.encode(report))
+        self.broker.publish(message).result(WAIT_S)
+
+    def beat(self) -> None:
+        self.report(heartbeat_period=30)
+
+    def say(self, kind: Any, command: StartCommand | None, **more: Any) -> None:
+        """Tell an event about the user endpoint of `command`."""
+        assert command is not None
+        user_endpoint = command.kwargs.amqp_creds.endpoint_id
+        told = {"command": command_id(command), **more}
+        self.report(EndpointEvent(kind=kind, user_endpoint=user_endpoint, **told))
+
+    def start(self, command: StartCommand) -> UserEndpoint:
+        """Admit and start what `command` asks for."""
+        self.say("admitted", command)
+        child = UserEndpoint(command, self.connect)
+        self.children.append(child)
+        child.beat()
+        return child
+
+    def close(self) -> None:
+        for child in self.children:
+            child.close()
+        self.broker.close()
+
+
+def command_id(command: StartCommand) -> str:
+    import base64
+
+    payload = command.assertion.partition(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(payload + "=="))["id"])
+
+
+class Sdk:
+    """A session that reads the results of task groups."""
+
+    def __init__(self, caller: Caller, connect: Connect) -> None:
+        session = caller.get("/v2/get_amqp_result_connection_url").ok()
+        self.session_id = session["session_id"]
+        self.prefix = session["queue_prefix"]
+        self.url = session["connection_url"]
+        self.broker = connect(self.url)
+
+    def results(self, group: str) -> queue.SimpleQueue[Delivery]:
+        return taken(self.broker, self.prefix + group)
+
+    def close(self) -> None:
+        self.broker.close()

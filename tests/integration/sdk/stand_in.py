@@ -1,0 +1,264 @@
+"""A hub and a worker for one test, over loopback HTTP and a real RabbitMQ.
+
+It knows the routes that the SDK uses, runs tasks in a thread of its own, and can be told to
+refuse, to be away, and to hold results back.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import traceback
+import urllib.parse
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from chamberlain_wire.broker.port import Outgoing
+from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.codec import encode
+from chamberlain_wire.errors import SerializationError
+from chamberlain_wire.ids import new_id
+from chamberlain_wire.logs import Secret
+from chamberlain_wire.messages import ErrorDetails, Result
+from chamberlain_wire.serialize import pack_exception, pack_result, unpack_task
+from devtools.rabbit import PrivateRabbit
+
+TOKEN = "chp_test"
+PREFIX = "results.11111111-1111-4111-8111-111111111111."
+
+
+class StandInHub:
+    def __init__(self, rabbit: PrivateRabbit) -> None:
+        self.rabbit = rabbit
+        self.broker = RabbitBroker(Secret(rabbit.amqp_url), name="stand-in")
+        self.broker.open()
+        self.functions: dict[str, str] = {}
+        self.registrations: list[dict[str, Any]] = []
+        self.submits: list[tuple[str, dict[str, Any]]] = []
+        self.task_groups: dict[str, list[str]] = defaultdict(list)
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.batch_status_calls = 0
+        self.sessions: list[str] = []
+        self.ended_sessions: list[str] = []
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        """Answers to the next submits, instead of taking them."""
+        self.session_answers: list[tuple[int, dict[str, Any]]] = []
+        """The same for the next sessions."""
+        self.refuse_function: tuple[str, int, dict[str, Any]] | None = None
+        self.most_tasks = 10_000
+        """More in one request are too large."""
+        self.unauthorized = False
+        self.go = threading.Event()
+        self.go.set()
+        """Tasks run while it is set."""
+        self.submit_gate = threading.Event()
+        self.submit_gate.set()
+        """Submits are answered while it is set."""
+        self.submit_came = threading.Semaphore(0)
+        self.push = True
+        """Results are pushed, not only kept."""
+        self._tasks: queue.SimpleQueue[tuple[str, str, str] | None] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._worker.start()
+        self._server: ThreadingHTTPServer | None = None
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                hub.answer(self, "GET", None)
+
+            def do_DELETE(self) -> None:
+                hub.answer(self, "DELETE", None)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hub.answer(self, "POST", json.loads(body))
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *args: object) -> None:
+                pass
+
+        self.away = False
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self.away = True
+        self._server.shutdown()
+        self._server.server_close()
+
+    def close(self) -> None:
+        self.go.set()
+        self.submit_gate.set()
+        self.stop()
+        self._tasks.put(None)
+        self._worker.join(10)
+        self.broker.close()
+
+    def answer(self, handler: BaseHTTPRequestHandler, method: str, body: Any) -> None:
+        path = handler.path.partition("?")[0]
+        if self.away:
+            handler.close_connection = True
+            return
+        if self.unauthorized or handler.headers["Authorization"] != f"Bearer {TOKEN}":
+            status, document = 401, error(401, "UNAUTHENTICATED", "Token is not valid.")
+        else:
+            status, document = self.route(method, path, body)
+        data = json.dumps(document).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    def route(  # noqa: C901, PLR0911 - one line a route
+        self, method: str, path: str, body: Any
+    ) -> tuple[int, Any]:
+        parts = path.strip("/").split("/")
+        match (method, *parts):
+            case ("GET", "v2", "get_amqp_result_connection_url"):
+                if self.session_answers:
+                    return self.session_answers.pop(0)
+                return 200, self.session()
+            case ("DELETE", "v3", "sessions", session):
+                self.ended_sessions.append(session)
+                return 200, {}
+            case ("POST", "v3", "functions"):
+                function = new_id()
+                self.functions[function] = body["function_code"]
+                self.registrations.append(body)
+                return 200, {"function_uuid": function}
+            case ("POST", "v3", "endpoints", endpoint, "submit"):
+                self.submit_came.release()
+                self.submit_gate.wait(30)
+                return self.submit(endpoint, body)
+            case ("POST", "v2", "batch_status"):
+                self.batch_status_calls += 1
+                found = {one: self.documents[one] for one in body["task_ids"]}
+                return 200, {"response": "batch", "results": found}
+            case ("GET", "v2", "tasks", task):
+                return 200, self.documents[task]
+            case ("GET", "v2", "taskgroup", group):
+                return 200, {"tasks": [{"id": one} for one in self.task_groups[group]]}
+            case ("GET", "v2", "oauth2", "userinfo"):
+                me = {"sub": new_id(), "preferred_username": "alice@example.edu", "name": "Alice"}
+                return 200, me | {"identity_set": []}
+            case ("GET", "v2", "endpoints"):
+                return 200, [{"uuid": ENDPOINT, "name": "lab", "display_name": "Lab cluster"}]
+            case ("GET", "v2", "endpoints", _, "status"):
+                return 200, {"status": "online", "details": {}}
+            case ("GET", "v3", "tasks"):
+                return 200, {"tasks": []}
+        return 404, error(404, "NOT_FOUND", f"no route {path}")
+
+    def session(self) -> dict[str, str]:
+        session = new_id()
+        user = f"sdk.{session}"
+        self.sessions.append(session)
+        self.rabbit.api("PUT", f"/api/users/{user}", {"password": "secret", "tags": ""})
+        permissions = {"configure": "^$", "write": "^$", "read": "^results\\."}
+        self.rabbit.api("PUT", f"/api/permissions/%2F/{user}", permissions)
+        return {
+            "session_id": session,
+            "queue_prefix": PREFIX,
+            "connection_url": f"amqp://{user}:secret@127.0.0.1:{self.rabbit.ports.amqp}/%2F",
+        }
+
+    def revoke_sessions(self) -> None:
+        for session in self.sessions:
+            self.rabbit.api("DELETE", f"/api/users/sdk.{session}")
+        # RabbitMQ keeps connections of deleted users: end them as the hub does.
+        self.drop_connections()
+
+    def drop_connections(self) -> int:
+        """End what SDKs have open; return how many the management interface knew."""
+        found = [
+            one["name"]
+            for one in self.rabbit.api("GET", "/api/connections") or []  # type: ignore[attr-defined]
+            if one.get("user", "").startswith("sdk.")
+        ]
+        for name in found:
+            self.rabbit.api("DELETE", f"/api/connections/{urllib.parse.quote(name)}")
+        return len(found)
+
+    def submit(self, endpoint: str, body: dict[str, Any]) -> tuple[int, Any]:
+        self.submits.append((endpoint, body))
+        if self.answers:
+            return self.answers.pop(0)
+        if self.refuse_function and self.refuse_function[0] in body["tasks"]:
+            return self.refuse_function[1:]
+        if sum(map(len, body["tasks"].values())) > self.most_tasks:
+            return 413, error(413, "TASK_PAYLOAD_TOO_LARGE", "too large")
+        group = body["task_group_id"]
+        if body["create_queue"]:
+            self.broker.declare_queue(PREFIX + group)
+        for function, payloads in body["tasks"].items():
+            if function not in self.functions:
+                return 404, error(404, "FUNCTION_NOT_FOUND", "No such function.")
+            for task, payload in zip(body["task_ids"][function], payloads, strict=True):
+                if task in self.documents:
+                    continue
+                self.documents[task] = {"task_id": task, "status": "waiting-for-ep"}
+                self.task_groups[group].append(task)
+                self._tasks.put((group, task, self.functions[function] + payload))
+        return 200, {
+            "request_id": new_id(),
+            "task_group_id": group,
+            "endpoint_id": endpoint,
+            "tasks": body["task_ids"],
+        }
+
+    def _work(self) -> None:
+        while (entry := self._tasks.get()) is not None:
+            self.go.wait(30)
+            group, task, text = entry
+            result = run(task, text)
+            failed = result.error_details is not None
+            self.documents[task] = {
+                "task_id": task,
+                "status": "failed" if failed else "success",
+                ("exception" if failed else "result"): result.data,
+                "completion_t": "1.0",
+            }
+            if self.push:
+                self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
+
+
+ENDPOINT = "22222222-2222-4222-8222-222222222222"
+
+
+def error(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"status": "Failed", "http_status_code": status, "code": code, "message": message}
+
+
+def run(task: str, text: str) -> Result:
+    details = {"python_version": "3.11.7", "hostname": "node1"}
+    try:
+        function, args, kwargs = unpack_task(text)
+        return Result(task_id=task, data=pack_result(function(*args, **kwargs)), details=details)
+    except SerializationError as fault:
+        data, packed = fault.public, None
+    except BaseException as fault:  # noqa: BLE001 - sys.exit as well, as a worker does
+        data, packed = traceback.format_exc(), pack_exception(fault)
+    why = ErrorDetails(code="RemoteExecutionError", user_message="the function raised")
+    return Result(task_id=task, data=data, details=details, error_details=why, exception=packed)

@@ -1,0 +1,483 @@
+"""The real launcher as root: who comes in, who does not, and what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.launcher_builders import ALICE, ENDPOINT, SYSTEM_PYTHON, UEP, Hub, make_assertion
+from tests.privilege.conftest import processes_of, until
+from tests.privilege.launcher_process import LauncherProcess, sockets_of, unix_sockets
+
+from chamberlain_endpoint.launcher import audit
+from chamberlain_endpoint.launcher.client import LauncherRefusedError
+from chamberlain_endpoint.launcher.protocol import Account, Ended
+from chamberlain_wire.errors import ErrorCode
+from chamberlain_wire.ids import new_id
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
+
+FORBIDDEN = {
+    "chamberlain_wire.broker",
+    "chamberlain_wire.codec",
+    "chamberlain_wire.messages",
+    "chamberlain_wire.serialize",
+    "chamberlain_endpoint.engine",
+    "chamberlain_endpoint.manager",
+    "chamberlain_endpoint.scheduler",
+    "chamberlain_endpoint.user",
+    "asyncio",
+    "cloudpickle",
+    "dill",
+    "docker",
+    "http",
+    "httpx",
+    "jinja2",
+    "jsonschema",
+    "marshal.loads",
+    "msgspec",
+    "parsl",
+    "pickle",
+    "pika",
+    "pydantic",
+    "requests",
+    "sqlalchemy",
+    "ssl",
+    "urllib3",
+    "yaml",
+}
+
+
+@pytest.fixture
+def launcher(open_folder: Path, other_account: Account) -> Iterator[LauncherProcess]:
+    made = LauncherProcess(open_folder, other_account)
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def running(launcher: LauncherProcess) -> LauncherProcess:
+    launcher.start()
+    return launcher
+
+
+def username_of(account: Account) -> str:
+    return f"{account.uname}@example.edu"
+
+
+def refusal(launcher: LauncherProcess, token: str) -> LauncherRefusedError:
+    """Return why a launch was refused, after a look that nothing came of it."""
+    with pytest.raises(LauncherRefusedError) as caught:
+        launcher.launch(token)
+    assert launcher.client.list().running == ()
+    return caught.value
+
+
+def test_it_greets_and_admits_without_starting(running: LauncherProcess, account: Account) -> None:
+    assert running.client.hello().endpoint == ENDPOINT
+    token = running.hub.token(username=username_of(account))
+    for _ in range(2):
+        admitted = running.client.admit(token.encode())
+    assert admitted.account == account
+    assert admitted.identity == ALICE
+    assert "rule 1" in admitted.rule
+    assert running.client.list().running == ()
+
+
+def test_a_launch_runs_as_the_account_and_hands_over_on_standard_input(
+    running: LauncherProcess, account: Account
+) -> None:
+    token = running.hub.token(username=username_of(account))
+    assert running.launch(token) is False
+    told = running.told(account.uid)
+    assert told["uid"] == account.uid
+    assert told["env"] | {"LC_CTYPE": ""} == {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "LC_CTYPE": "",
+        "SITE": "test",
+        "HOME": account.dir,
+        "USER": account.uname,
+        "LOGNAME": account.uname,
+        "SHELL": "/usr/sbin/nologin",
+    }
+    first = told["first"]
+    assert first["state_dir"] == str(running.accounts_dir / str(account.uid) / UEP)
+    assert first["credentials"] == {"password": "hunter2"}
+    assert first["identity"]["username"] == username_of(account)
+    assert first["lease_s"] == 30.0
+    (present,) = running.client.list().running
+    assert (present.uid, present.command) == (account.uid, first["command"])
+
+
+def test_no_secret_stands_where_others_can_read(running: LauncherProcess, account: Account) -> None:
+    running.launch(running.hub.token(username=username_of(account)))
+    running.told(account.uid)
+    (present,) = running.client.list().running
+    for pid in (*processes_of(account.uid), present.pid):
+        for name in ("cmdline", "environ"):
+            assert b"hunter2" not in Path(f"/proc/{pid}/{name}").read_bytes()
+    for file in (running.audit, running.folder / "log"):
+        assert "hunter2" not in file.read_text()
+
+
+def test_a_statement_is_believed_once_also_after_a_restart(
+    running: LauncherProcess, account: Account
+) -> None:
+    token = running.hub.token(username=username_of(account))
+    running.launch(token)
+    with pytest.raises(LauncherRefusedError, match="used before"):
+        running.launch(token)
+    assert running.end() == 0
+    running.start()
+    error = refusal(running, token)
+    assert error.word is ErrorCode.COMMAND_REFUSED
+    assert "used before" in str(error)
+
+
+def test_one_that_runs_is_not_started_twice_and_the_statement_is_used_up(
+    running: LauncherProcess, account: Account
+) -> None:
+    running.launch(running.hub.token(username=username_of(account)))
+    again = running.hub.token(username=username_of(account))
+    assert running.launch(again) is True
+    assert len(running.client.list().running) == 1
+    with pytest.raises(LauncherRefusedError, match="used before"):
+        running.launch(again)
+
+
+def test_an_end_is_told_to_who_watches_and_kept_for_who_asks(
+    running: LauncherProcess, account: Account
+) -> None:
+    seen: list[Ended] = []
+    ready = threading.Event()
+    watcher = threading.Thread(target=running.client.watch, args=(seen.append, ready.set))
+    watcher.start()
+    assert ready.wait(10)
+    running.launch(running.hub.token(username=username_of(account)))
+    running.told(account.uid)
+    asker = type(running.client)(running.socket)
+    asker.stop(UEP, grace_s=5.0, why="test")
+    assert processes_of(account.uid) == []
+    until(lambda: bool(seen))
+    assert list(asker.list().ended) == seen
+    assert (seen[0].user_endpoint, seen[0].exit_code) == (UEP, 0)
+    running.client.close()
+    watcher.join(10)
+    assert not watcher.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("username", "word", "detail"),
+    [
+        ("mallory@elsewhere.org", ErrorCode.IDENTITY_NOT_MAPPED, "none of 5 rules matches"),
+        ("chtestmissing@example.edu", ErrorCode.IDENTITY_NOT_MAPPED, "no account of this host"),
+        ("as-root@example.org", ErrorCode.ACCOUNT_REFUSED, "is root"),
+        ("as-web@example.org", ErrorCode.ACCOUNT_REFUSED, "below min_uid"),
+        ("as-nobody@example.org", ErrorCode.ACCOUNT_REFUSED, "denied_accounts"),
+        ("chtestb@example.edu", ErrorCode.ACCOUNT_REFUSED, "endpoint's own account"),
+        ("chtesta@example.edu\n", ErrorCode.IDENTITY_NOT_MAPPED, "none of 5 rules matches"),
+    ],
+)
+def test_who_may_not_come_in_is_told_why(
+    running: LauncherProcess, username: str, word: ErrorCode, detail: str
+) -> None:
+    error = refusal(running, running.hub.token(username=username))
+    assert error.word is word
+    assert detail in str(error)
+    assert error.public
+
+
+def test_an_unmapped_caller_hears_the_identity_and_username(running: LauncherProcess) -> None:
+    error = refusal(running, running.hub.token(username="mallory@elsewhere.org"))
+    assert error.public == (
+        "Identity failed to map to a local user name: "
+        f"effective identity {ALICE}, username mallory@elsewhere.org."
+    )
+
+
+def test_a_denied_group_keeps_its_members_out(launcher: LauncherProcess, account: Account) -> None:
+    launcher.write_config('denied_groups = ["chtestg"]')
+    launcher.start()
+    error = refusal(launcher, launcher.hub.token(username=username_of(account)))
+    assert (error.word, "denied_groups" in str(error)) == (ErrorCode.ACCOUNT_REFUSED, True)
+
+
+def test_an_account_gets_no_more_than_its_share(
+    launcher: LauncherProcess, account: Account
+) -> None:
+    launcher.write_config("max_user_endpoints_per_account = 1")
+    launcher.start()
+    launcher.launch(launcher.hub.token(username=username_of(account)))
+    second = new_id()
+    token = launcher.hub.token(username=username_of(account), user_endpoint=second)
+    with pytest.raises(LauncherRefusedError, match="1 of 1"):
+        launcher.launch(token, second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"endpoint": new_id()}, "is for endpoint"),
+        ({"issued_at": time.time() - 600}, "expired"),
+        ({"issued_at": time.time() + 600}, "in the future"),
+        ({"life_s": 86400.0}, "longer than the limit"),
+        ({"user_endpoint": new_id()}, "launch asks for"),
+        ({"user_endpoint": "../../etc"}, "no canonical UUID"),
+    ],
+)
+def test_a_statement_that_is_not_for_here_and_now_starts_nothing(
+    running: LauncherProcess, account: Account, changes: dict[str, object], detail: str
+) -> None:
+    error = refusal(running, running.hub.token(username=username_of(account), **changes))
+    assert error.word is ErrorCode.COMMAND_REFUSED
+    assert detail in str(error)
+
+
+def test_a_statement_of_another_hub_starts_nothing(
+    running: LauncherProcess, account: Account
+) -> None:
+    error = refusal(running, Hub().sign(make_assertion(username=username_of(account))))
+    assert "signed by no key" in str(error)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack(">I", 10 * 1024 * 1024) + b"x" * 4096,
+        struct.pack(">I", 9) + b"not JSON!",
+        struct.pack(">I", 2) + b"[]",
+        struct.pack(">I", 2) + b"{}",
+    ],
+)
+def test_what_is_no_request_is_hung_up_on(running: LauncherProcess, data: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(running.socket))
+        connection.sendall(data)
+        # A reset says that it left bytes unread, which is the point.
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    assert running.client.hello().endpoint == ENDPOINT
+
+
+def test_only_the_manager_and_root_may_speak(
+    running: LauncherProcess, account: Account, other_account: Account
+) -> None:
+    # Open the way to the socket: what is left is what the kernel says of the peer.
+    running.socket.parent.chmod(0o755)
+    running.socket.chmod(0o666)
+    assert heard_by(running.socket, account) == b""
+    assert b'"ok":true' in heard_by(running.socket, other_account)
+
+
+def heard_by(path: Path, account: Account) -> bytes:
+    program = (
+        "import socket, struct\n"
+        "s = socket.socket(socket.AF_UNIX); s.settimeout(10)\n"
+        f"s.connect({str(path)!r})\n"
+        'body = b\'{"id": 1, "kind": "hello"}\'\n'
+        "try:\n"
+        "    s.sendall(struct.pack('>I', len(body)) + body); print(s.recv(1000))\n"
+        "except (BrokenPipeError, ConnectionResetError): print(b'')\n"
+    )
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-c", program],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return bytes(eval(done.stdout))
+
+
+def test_the_socket_is_for_the_managers_group_alone(
+    running: LauncherProcess, other_account: Account
+) -> None:
+    for path, mode in ((running.socket, 0o660), (running.socket.parent, 0o750)):
+        seen = path.stat()
+        assert (seen.st_uid, seen.st_gid) == (0, other_account.gid)
+        assert seen.st_mode & 0o777 == mode
+
+
+def test_a_pattern_that_never_ends_holds_up_nobody(
+    running: LauncherProcess, account: Account
+) -> None:
+    token = running.hub.token(username="slow:" + "a" * 60 + "@example.org")
+    errors: list[LauncherRefusedError] = []
+
+    def ask() -> None:
+        errors.append(refusal(running, token))
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    began = time.monotonic()
+    running.client.hello()
+    running.client.admit(running.hub.token(username=username_of(account)).encode())
+    took_s = time.monotonic() - began
+    assert asker.is_alive(), "the pattern was too quick to prove anything"
+    assert took_s < 1.0
+    asker.join(30)
+    assert "nested repetition" in str(errors[0])
+
+
+def test_an_edit_of_the_mapping_counts_at_once_and_a_bad_one_not_at_all(
+    running: LauncherProcess, account: Account
+) -> None:
+    username = "someone@elsewhere.org"
+    assert "none of 5 rules" in str(refusal(running, running.hub.token(username=username)))
+    rule = {"source": "{username}", "match": username, "literal": True, "output": account.uname}
+    running.write_mapping([rule])
+    assert running.client.admit(running.hub.token(username=username).encode()).account == account
+    running.mapping.chmod(0o666)
+    running.mapping.write_text("[]")
+    assert running.client.admit(running.hub.token(username=username).encode()).account == account
+    told = [line for line in running.log() if line.get("event") == "mapping.refused"]
+    assert len(told) == 1
+    assert "chmod go-w" in told[0]["reason"]
+
+
+def test_a_mapping_that_others_can_write_stops_the_start(launcher: LauncherProcess) -> None:
+    launcher.mapping.chmod(0o664)
+    for arguments in ((), ("--check",)):
+        done = launcher.run(*arguments)
+        assert done.returncode == 78
+        assert f"{launcher.mapping} has mode 0664" in done.stderr
+        assert f"chmod go-w {launcher.mapping}" in done.stderr
+
+
+def test_a_good_configuration_passes_the_check_and_nothing_is_made(
+    launcher: LauncherProcess,
+) -> None:
+    done = launcher.run("--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not launcher.accounts_dir.exists()
+
+
+def test_all_faults_are_told_at_once(launcher: LauncherProcess) -> None:
+    launcher.write_config(manager_user="chtestmissing", python="/nowhere/python")
+    launcher.mapping.write_text("{}")
+    done = launcher.run("--check")
+    assert done.returncode == 78
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {event["reason"].split(":")[0] for event in events} == {
+        "manager_user",
+        "python",
+        "identity_mapping",
+    }
+
+
+def test_a_stop_of_the_launcher_ends_everything(running: LauncherProcess, account: Account) -> None:
+    for user_endpoint in (UEP, new_id()):
+        token = running.hub.token(username=username_of(account), user_endpoint=user_endpoint)
+        running.launch(token, user_endpoint)
+    running.told(account.uid)
+    assert running.end() == 0
+    assert processes_of(account.uid) == []
+    assert not running.socket.exists()
+
+
+def test_a_killed_launcher_leaves_nothing_and_starts_again(
+    launcher: LauncherProcess, account: Account
+) -> None:
+    launcher.behaviour = "breed"
+    launcher.start()
+    launcher.launch(launcher.hub.token(username=username_of(account)))
+    launcher.told(account.uid)
+    launcher.end(signal.SIGKILL)
+    until(lambda: processes_of(account.uid) == [])
+    launcher.start()
+    assert launcher.client.list().running == ()
+
+
+def test_one_that_will_not_end_holds_up_nobody(launcher: LauncherProcess, account: Account) -> None:
+    launcher.behaviour = "stubborn"
+    launcher.start()
+    launcher.launch(launcher.hub.token(username=username_of(account)))
+    launcher.told(account.uid)
+    stopper = threading.Thread(
+        target=launcher.client.stop, args=(UEP,), kwargs={"grace_s": 2.0, "why": "test"}
+    )
+    stopper.start()
+    began = time.monotonic()
+    launcher.client.hello()
+    assert time.monotonic() - began < 1.0
+    assert stopper.is_alive()
+    with pytest.raises(LauncherRefusedError) as caught:
+        launcher.launch(launcher.hub.token(username=username_of(account)))
+    stopper.join(20)
+    assert processes_of(account.uid) == []
+    assert caught.value.word is ErrorCode.UNAVAILABLE
+
+
+def test_every_decision_is_in_the_audit_log_and_its_chain_holds(
+    running: LauncherProcess, account: Account
+) -> None:
+    token = running.hub.token(username=username_of(account))
+    running.client.admit(token.encode())
+    running.launch(token)
+    refused = running.hub.token(username="mallory@elsewhere.org")
+    with pytest.raises(LauncherRefusedError):
+        running.launch(refused)
+    running.client.stop(UEP, grace_s=5.0, why="a test")
+    running.end()
+    running.start()
+    running.end()
+    lines = [json.loads(line) for line in running.audit.read_text().splitlines()]
+    assert audit.verify(running.audit) == len(lines)
+    assert [(line["action"], line["decision"]) for line in lines] == [
+        ("start", "noted"),
+        ("admit", "granted"),
+        ("launch", "granted"),
+        ("launch", "refused"),
+        ("stop", "granted"),
+        ("ended", "noted"),
+        ("leave", "noted"),
+        ("start", "noted"),
+        ("leave", "noted"),
+    ]
+    granted = lines[2]
+    assert granted["account"] == account.uname
+    assert granted["uid"] == account.uid
+    assert granted["source"] == "192.0.2.7"
+    assert granted["username"] == username_of(account)
+    assert "rule 1" in granted["reason"]
+    assert running.audit.stat().st_mode & 0o777 == 0o600
+
+
+def test_root_loads_no_network_code_and_opens_no_network_socket(
+    running: LauncherProcess, account: Account
+) -> None:
+    running.launch(running.hub.token(username=username_of(account)))
+    running.told(account.uid)
+    assert running.process is not None
+    held = sockets_of(running.process.pid)
+    assert held
+    assert held <= unix_sockets(running.process.pid)
+    assert running.end() == 0
+    loaded = set(json.loads(running.modules.read_text()))
+    assert "chamberlain_endpoint.launcher.authority" in loaded
+    prefixes = {name.rpartition(".")[0] for name in loaded} | loaded
+    assert not FORBIDDEN & prefixes
+
+
+def test_two_launchers_never_share_a_state_folder(
+    running: LauncherProcess, open_folder: Path
+) -> None:
+    done = running.run()
+    assert done.returncode == 78
+    assert "audit.log" in done.stderr
+    assert running.client.hello().endpoint == ENDPOINT
+    assert running.socket.exists()

@@ -1,0 +1,37 @@
+"""The pages say what the tree says: links lead somewhere, named files hold the named things."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_NAMED = re.compile(
+    r"`((?:wire|sdk|hub|endpoint|devtools|tests|examples|bench)/[\w./-]*)(?:: (\w+))?`"
+)
+
+
+def test_there_are_pages() -> None:
+    assert len(PAGES) > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = _LINK.findall(page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_named_file_exists_and_has_the_named_thing(page: Path) -> None:
+    missing = []
+    for path, name in _NAMED.findall(page.read_text()):
+        place = ROOT / path
+        if not place.exists():
+            missing.append(path)
+        elif name and not re.search(rf"\b(?:class|def) {name}\b", place.read_text()):
+            missing.append(f"{path}: {name}")
+    assert missing == []
