@@ -16,10 +16,11 @@ from chamberlain_wire import topology
 from chamberlain_wire.broker.port import Outgoing
 from chamberlain_wire.codec import decode, encode
 from chamberlain_wire.ids import new_id
-from chamberlain_wire.messages import Result, StatusReport, TaskTransition
+from chamberlain_wire.messages import EndpointEvent, Result, StatusReport, TaskTransition
 
 T = TypeVar("T")
 
+UNKNOWN = Result(task_id=new_id(), data="")
 REFUSAL = (
     "Identity failed to map to a local user name: effective identity 1, username mallory@there.org."
 )
@@ -264,10 +265,33 @@ def test_rubbish_among_the_results_is_dropped(alice: Caller, manager: Manager) -
     child, function = served(alice, manager)
     task_id = only_task(alice.submit(manager.endpoint, function), function)
     key = topology.results_key(child.id)
-    for body in (b"", b"\x01{}", b"\x01" + b"[" * 100_000, encode(StatusReport(endpoint_id="x"))):
+    rubbish = (b"", b"\x01{}", b"\x01" + b"[" * 100_000, encode(StatusReport(endpoint_id="x")))
+    for body in (*rubbish, encode(Result(task_id="a\0b", data="")), encode(UNKNOWN)):
         child.broker.publish(Outgoing(topology.RESULTS, key, body)).result(WAIT_S)
     child.finish(task_id, "true")
     assert alice.ended(task_id)["result"] == "true"
+
+
+def test_rubbish_among_the_heartbeats_is_dropped(alice: Caller, manager: Manager) -> None:
+    child, _ = served(alice, manager)
+    for user_endpoint in ("a\0b", new_id(), child.id):
+        event = EndpointEvent(
+            kind="failed", user_endpoint=user_endpoint, code="a\0b", message="oh\0 no"
+        )
+        manager.report(event, heartbeat_period="often")
+    path = f"/v2/endpoints/{child.id}/status"
+    eventually(lambda: alice.get(path).ok()["state"] == "gone")
+
+
+def test_a_manager_speaks_of_its_own_user_endpoints_only(
+    world: World, alice: Caller, manager: Manager
+) -> None:
+    child, _ = served(alice, manager)
+    other = world.manager(world.caller("other@example.edu"))
+    other.say("ended", manager.last, clean=True)
+    other.report(heartbeat_period=0)
+    eventually(lambda: not world.online(other))
+    assert alice.get(f"/v2/endpoints/{child.id}/status").ok()["state"] == "serving"
 
 
 def test_a_result_that_comes_twice_is_forwarded_as_it_was_first(
