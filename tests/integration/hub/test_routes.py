@@ -49,6 +49,15 @@ def test_the_keys_that_sign_are_public(world: World) -> None:
     assert len(base64.b64decode(key)) == 32
 
 
+def test_own_functions_are_listed_without_code(alice: Caller, world: World) -> None:
+    mine = alice.function(description="adds")
+    world.caller("bob@example.edu").function(public=True)
+    (listed,) = alice.get("/v3/functions").ok()["functions"]
+    assert (listed["function_uuid"], listed["description"]) == (mine, "adds")
+    assert "function_code" not in listed
+    assert alice.get("/v3/functions?limit=0").status == 422
+
+
 def test_userinfo_tells_who_calls(world: World, alice: Caller) -> None:
     world.store.add_identity("a.liddell@other.org", link_to="alice@example.edu")
     told = alice.get("/v2/oauth2/userinfo").ok()
