@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from chamberlain_endpoint.cli import (
+    boot_commands,
     check_commands,
     configure_command,
     life_commands,
@@ -19,7 +20,7 @@ from chamberlain_endpoint.cli import (
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
 
-COMMANDS: Final = (configure_command, life_commands, check_commands)
+COMMANDS: Final = (configure_command, life_commands, boot_commands, check_commands)
 """The modules whose commands the group has: loading them is what adds them."""
 
 
