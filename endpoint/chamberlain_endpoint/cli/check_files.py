@@ -135,7 +135,7 @@ def schema_findings(file: Path) -> Iterator[Finding]:
         return
     named = schema.get("$schema")
     kind = validator_for(schema, default=jsonschema.Draft202012Validator)
-    theirs = kind.META_SCHEMA.get("$id", kind.META_SCHEMA.get("id", ""))
+    theirs = str(kind.META_SCHEMA.get("$id") or kind.META_SCHEMA.get("id"))
     if named is not None and str(named).rstrip("#") != theirs.rstrip("#"):
         what = f"$schema: {named!r} is no draft that is known"
         todo = f"write {jsonschema.Draft202012Validator.META_SCHEMA['$id']}"

@@ -10,15 +10,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from chamberlain_endpoint.cli import accounts, files, hub, layout
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.files import Facts, File, Overrides
 from chamberlain_endpoint.cli.layout import Layout
 from chamberlain_wire.ids import new_id
-
-_MAX_TOKEN_CHARS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ def configure(wish: Wish) -> Configured:
     facts = Facts(
         endpoint_id=endpoint_id,
         hub_url=wish.hub_url,
-        token=_one_token(wish.token),
+        token=hub.one_token(wish.token),
         hub_keys=tuple(keys),
         display_name=wish.display_name,
         email=wish.email,
@@ -165,10 +162,3 @@ def _messages(log: str) -> list[str]:
         except (ValueError, TypeError, KeyError):
             said.append(line)
     return said or ["a check failed without a word"]
-
-
-def _one_token(text: str) -> str:
-    token = text.strip()
-    if not token or len(token) > _MAX_TOKEN_CHARS or any(letter.isspace() for letter in token):
-        raise CommandFailedError("The token file must hold one token, and nothing else.")
-    return token
