@@ -7,9 +7,10 @@ import json
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chamberlain_endpoint.cli import accounts, files, hub, layout
 from chamberlain_endpoint.cli.errors import CommandFailedError
@@ -25,6 +26,7 @@ class Wish:
     Attributes:
         hub_key_text: content of the key file; None: ask the hub.
         owner: single-account form: the identity to let in; None: the token's owner.
+        more: further keys of config.yaml.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Wish:
     email: str | None
     owner: str | None
     brought: Overrides
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ def configure(wish: Wish) -> Configured:
         email=wish.email,
         owner="" if where.multi else wish.owner or hub.owner(wish.hub_url, wish.token, None),
         manager_user=account.pw_name if account else "",
+        more=wish.more,
     )
     try:
         written = files.all_files(where, facts, wish.brought)

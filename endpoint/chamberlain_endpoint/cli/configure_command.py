@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from chamberlain_endpoint.cli import hub, names
+from chamberlain_endpoint.cli import core_config, hub, names
 from chamberlain_endpoint.cli.configure import Configured, Wish, configure
 from chamberlain_endpoint.cli.files import Overrides
 from chamberlain_endpoint.cli.group import READABLE, cli, common, print_json
 from chamberlain_endpoint.cli.layout import SERVICE_ACCOUNT
 from chamberlain_wire.errors import InvalidIdError
 from chamberlain_wire.ids import parse_identity_id
+
+_NO_HIGH_ASSURANCE: Final = (
+    "--high-assurance is a term of a rented service, with its contract, and is not offered "
+    "here. What it stands for holds for every endpoint: the audit log is always written, the "
+    "hub's statements are signed, and results are their owner's alone. Leave the option out."
+)
+_POLICY_WARNING: Final = (
+    "Warning: the endpoint has an authentication policy. A hub that cannot check it lets nobody "
+    "in: take authentication_policy out of config.yaml if callers are refused for it."
+)
 
 
 @cli.command("configure")
@@ -46,6 +56,18 @@ from chamberlain_wire.ids import parse_identity_id
 @click.option("--template-config", type=READABLE, help="Your template of user endpoints.")
 @click.option("--schema-config", type=READABLE, help="Your JSON schema of callers' options.")
 @click.option("--user-env-config", type=READABLE, help="Your environment of user endpoints.")
+@click.option("--core-config", "core", type=READABLE, help="Your config.yaml; options win over it.")
+@click.option("--manager-config", type=READABLE, hidden=True, help="Old name of --core-config.")
+@click.option("--subscription-id", type=click.UUID, help="Kept and sent; our hub asks for none.")
+@click.option("--auth-policy", type=click.UUID, help="Authentication policy that exists.")
+@click.option("--auth-policy-project-id", type=click.UUID, help="Project of a new policy.")
+@click.option("--auth-policy-display-name", help="Name of a new policy.")
+@click.option("--auth-policy-description", help="What a new policy is for.")
+@click.option("--auth-policy-mfa-required", is_flag=True, help="A second factor is demanded.")
+@click.option("--allowed-domains", help="Domains that a new policy lets in, with commas.")
+@click.option("--excluded-domains", help="Domains that a new policy keeps out, with commas.")
+@click.option("--auth-timeout", type=click.IntRange(min=0), help="Most seconds since login.")
+@click.option("--high-assurance", is_flag=True, help="Refused: see the sentence that it gives.")
 @common
 def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as click wants it
     name: str,
@@ -60,15 +82,24 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
     template_config: Path | None,
     schema_config: Path | None,
     user_env_config: Path | None,
+    core: Path | None,
+    manager_config: Path | None,
+    high_assurance: bool,
     config_dir: Path | None,
     as_json: bool,
+    **policy: Any,
 ) -> None:
     """Write the files of a new endpoint NAME, and say what each is for.
 
     Nothing is started and nothing is sent to the hub: the endpoint registers when it starts.
     As root the service account `chamberlain` is made when it is absent.
     """
+    more = _more(core or manager_config, policy)
+    if contact_email is None and isinstance(more.get("email"), str):
+        contact_email = more["email"]
     _check_form(multi_user, contact_email, owner, id_mapping_config)
+    if high_assurance:
+        raise click.UsageError(_NO_HIGH_ASSURANCE)
     _refuse("NAME", names.fault(name))
     _refuse("--hub", hub.address_fault(hub_url))
     if token_file.name == getattr(hub_key_file, "name", None) == "<stdin>":
@@ -85,7 +116,10 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
         email=contact_email,
         owner=owner,
         brought=Overrides(template_config, schema_config, user_env_config, id_mapping_config),
+        more=more,
     )
+    if "authentication_policy" in more:
+        click.echo(_POLICY_WARNING, err=True)
     made = configure(wish)
     again = f" --config-dir {config_dir}" if config_dir else ""
     following = f"chamberlain-endpoint start {name}{again}"
@@ -93,6 +127,23 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
         print_json(_configured_document(made, following))
     else:
         _print_configured(made, following)
+
+
+def _more(core: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of config.yaml that come from a file and from the policy options."""
+    more = core_config.read(core) if core else {}
+    known, subscription = given["auth_policy"], given["subscription_id"]
+    terms = {
+        "project_id": given["auth_policy_project_id"],
+        "display_name": given["auth_policy_display_name"],
+        "description": given["auth_policy_description"],
+        "mfa_required": given["auth_policy_mfa_required"],
+        "allowed_domains": core_config.split(given["allowed_domains"]),
+        "excluded_domains": core_config.split(given["excluded_domains"]),
+        "auth_timeout": given["auth_timeout"],
+    }
+    more |= core_config.policy(None if known is None else str(known), terms)
+    return more | ({} if subscription is None else {"subscription_id": str(subscription)})
 
 
 def _check_form(
