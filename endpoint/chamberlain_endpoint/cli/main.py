@@ -16,12 +16,20 @@ from chamberlain_endpoint.cli import (
     check_commands,
     configure_command,
     life_commands,
+    lint_commands,
     token_commands,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
 
-COMMANDS: Final = (configure_command, life_commands, token_commands, boot_commands, check_commands)
+COMMANDS: Final = (
+    configure_command,
+    life_commands,
+    token_commands,
+    boot_commands,
+    check_commands,
+    lint_commands,
+)
 """The modules whose commands the group has: loading them is what adds them."""
 
 

@@ -47,13 +47,14 @@ def syntax_findings(main: Path, sources: Mapping[str, str]) -> list[Finding]:
             continue
         found += [
             Finding(file, line, f"{wanted!r} is not there, or not a file that may be included")
-            for line, wanted in _referred(tree)
+            for line, wanted in referred(tree)
             if wanted not in sources
         ]
     return found
 
 
-def _referred(tree: nodes.Template) -> Iterator[tuple[int, str]]:
+def referred(tree: nodes.Template) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each other template that `tree` names and needs."""
     for kind in (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport):
         for node in tree.find_all(kind):
             name = getattr(node, "template", None)
