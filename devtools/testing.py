@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devtools import debian, environment
-from devtools.paths import PYTHON, ROOT
-from devtools.pytest_strict import COUNTS_VARIABLE
+from devtools.paths import COUNTS_VARIABLE, PYTHON, ROOT
 from devtools.say import Reporter, last_line
 
 # Unit tests need no service; every other group may.
