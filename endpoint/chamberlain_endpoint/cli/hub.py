@@ -16,6 +16,8 @@ from chamberlain_wire.errors import InvalidIdError
 from chamberlain_wire.ids import IdentityId, parse_identity_id
 
 _KEY_BYTES = 32
+_NOT_FOUND = 404
+_MAX_TOKEN_CHARS = 8192
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -59,15 +61,49 @@ def owner(url: str, token: str, account: pwd.struct_passwd | None) -> IdentityId
     Raises:
         CommandFailedError: the hub does not know it, or does not answer.
     """
+    answer = person(url, token, account)
+    try:
+        return parse_identity_id(str(answer.get("sub")))
+    except InvalidIdError:
+        raise CommandFailedError(f"{url} did not say whose token it is.") from None
+
+
+def person(url: str, token: str, account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return what the hub says of the token's owner: `sub`, `preferred_username`, `name`,
+    `email`, `identity_set`.
+
+    Raises:
+        CommandFailedError: the hub does not know it, or does not answer.
+    """
     answer = _ask(account, {"url": f"{url}/v2/oauth2/userinfo", "token": token})
     if answer.get("status") in (401, 403):
         raise CommandFailedError(f"{url} does not accept the token: {answer['error']}.")
     if "error" in answer:
         raise CommandFailedError(f"{url} could not be asked whose token it is: {answer['error']}.")
-    try:
-        return parse_identity_id(str(answer.get("sub")))
-    except InvalidIdError:
-        raise CommandFailedError(f"{url} did not say whose token it is.") from None
+    return answer
+
+
+def delete_endpoint(
+    url: str, token: str, endpoint_id: str, account: pwd.struct_passwd | None
+) -> bool:
+    """Have the hub forget an endpoint; return whether it knew it.
+
+    Raises:
+        CommandFailedError: it does not answer, or the token is not the owner's.
+    """
+    where = f"{url}/v2/endpoints/{endpoint_id}"
+    answer = _ask(account, {"url": where, "token": token, "method": "DELETE"})
+    if answer.get("status") == _NOT_FOUND:
+        return False
+    if "error" in answer:
+        raise CommandFailedError(f"{url} did not delete the endpoint: {answer['error']}.")
+    return True
+
+
+def health(url: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
+    """Return why the hub at `url` does not answer (empty: it does), and the `Date` it gave."""
+    answer = _ask(account, {"url": f"{url}/v2/version"})
+    return str(answer.get("error", "")), str(answer.get("date", ""))
 
 
 def keys_in(text: str) -> list[str]:
@@ -96,6 +132,18 @@ def checked_key(text: str) -> str:
     if len(raw) != _KEY_BYTES:
         raise CommandFailedError(f"{text[:60]!r} is not a public key: base64 of 32 bytes is.")
     return text
+
+
+def one_token(text: str) -> str:
+    """Return the one token in `text`.
+
+    Raises:
+        CommandFailedError: there is none, or more than one word.
+    """
+    token = text.strip()
+    if not token or len(token) > _MAX_TOKEN_CHARS or any(letter.isspace() for letter in token):
+        raise CommandFailedError("The token file must hold one token, and nothing else.")
+    return token
 
 
 def fingerprint(key: str) -> str:
