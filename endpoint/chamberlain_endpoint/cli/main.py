@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from chamberlain_endpoint.cli import (
+    audit,
     boot_commands,
     check_commands,
     configure_command,
@@ -29,6 +30,7 @@ COMMANDS: Final = (
     boot_commands,
     check_commands,
     lint_commands,
+    audit,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 
