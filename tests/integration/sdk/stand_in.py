@@ -16,7 +16,7 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from chamberlain_wire.broker.port import Outgoing
+from chamberlain_wire.broker.port import Link, Outgoing
 from chamberlain_wire.broker.rabbit import RabbitBroker
 from chamberlain_wire.codec import encode
 from chamberlain_wire.errors import SerializationError
@@ -34,7 +34,13 @@ PREFIX = "results.11111111-1111-4111-8111-111111111111."
 class StandInHub:
     def __init__(self, rabbit: PrivateRabbit) -> None:
         self.rabbit = rabbit
-        self.broker = RabbitBroker(Secret(rabbit.amqp_url), name="stand-in")
+        self.linked = threading.Semaphore(0)
+        """Released whenever the broker's link comes up."""
+        self.broker = RabbitBroker(
+            Secret(rabbit.amqp_url),
+            name="stand-in",
+            on_link=lambda link: self.linked.release() if link is Link.UP else None,
+        )
         self.broker.open()
         self.functions: dict[str, str] = {}
         self.registrations: list[dict[str, Any]] = []
