@@ -35,7 +35,8 @@ def test_results_come_after_a_broker_crash(own_rabbit: PrivateRabbit) -> None:
             assert executor.submit(double, 1).result(WAIT_S) == 2
             hub.go.clear()
             waiting = [executor.submit(double, number) for number in range(20)]
-            assert hub.submit_came.acquire(timeout=WAIT_S)
+            while len(hub.documents) < 21:
+                assert hub.accepted.acquire(timeout=WAIT_S)
             own_rabbit.kill()
             own_rabbit.start()
             assert hub.linked.acquire(timeout=WAIT_S)
@@ -57,7 +58,7 @@ def test_a_result_that_came_while_the_broker_was_away_is_asked_for(
             hub.push = False
             waiting = executor.submit(double, 2)
             for _ in range(2):
-                assert hub.submit_came.acquire(timeout=WAIT_S)
+                assert hub.accepted.acquire(timeout=WAIT_S)
             own_rabbit.kill()
             hub.go.set()
             own_rabbit.start()
