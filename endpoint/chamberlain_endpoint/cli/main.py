@@ -15,6 +15,7 @@ from chamberlain_endpoint.cli import (
     boot_commands,
     check_commands,
     configure_command,
+    help_commands,
     life_commands,
     lint_commands,
     token_commands,
@@ -29,6 +30,7 @@ COMMANDS: Final = (
     boot_commands,
     check_commands,
     lint_commands,
+    help_commands,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 
