@@ -18,6 +18,7 @@ from chamberlain_endpoint.cli import (
     help_commands,
     life_commands,
     lint_commands,
+    shell_commands,
     token_commands,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
@@ -31,6 +32,7 @@ COMMANDS: Final = (
     check_commands,
     lint_commands,
     help_commands,
+    shell_commands,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 
