@@ -16,8 +16,10 @@ from chamberlain_endpoint.cli import (
     boot_commands,
     check_commands,
     configure_command,
+    help_commands,
     life_commands,
     lint_commands,
+    shell_commands,
     token_commands,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
@@ -31,6 +33,8 @@ COMMANDS: Final = (
     check_commands,
     lint_commands,
     audit,
+    help_commands,
+    shell_commands,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 
