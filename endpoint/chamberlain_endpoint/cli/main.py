@@ -19,6 +19,7 @@ from chamberlain_endpoint.cli import daemons, hub, names
 from chamberlain_endpoint.cli.configure import Configured, Wish, configure
 from chamberlain_endpoint.cli.files import Overrides
 from chamberlain_endpoint.cli.layout import SERVICE_ACCOUNT
+from chamberlain_endpoint.cli.user_endpoints import user_endpoints
 from chamberlain_wire.errors import ChamberlainError, InvalidIdError
 from chamberlain_wire.ids import parse_identity_id
 
@@ -188,6 +189,9 @@ def list_command(config_dir: Path | None, as_json: bool) -> None:
     for row in rows:
         count = row.user_endpoints
         click.echo(f"{row.name:<{width}}  {row.state:<10}  {row.endpoint_id:<36}  {count}")
+
+
+cli.add_command(user_endpoints)
 
 
 def main() -> None:

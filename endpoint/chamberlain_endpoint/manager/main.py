@@ -31,6 +31,7 @@ from chamberlain_endpoint.manager.prepare import Preparer
 from chamberlain_endpoint.manager.reconciler import Reconciler
 from chamberlain_endpoint.manager.records import Records
 from chamberlain_endpoint.manager.render.client import RenderServer
+from chamberlain_endpoint.manager.site_digest import SiteDigest
 from chamberlain_endpoint.manager.steps import Steps
 from chamberlain_endpoint.manager.watcher import Watcher
 from chamberlain_wire import logs
@@ -62,10 +63,12 @@ class Manager:
         self._renderer = RenderServer()
         self._records = Records(settings.state_path / "records.db")
         preparer = Preparer(settings, launcher, self._renderer)
+        digest = SiteDigest(settings)
         self._heartbeat = Heartbeat(
             self._records,
             period_s=settings.heartbeat_period,
             on_fatal=self.fail,
+            state=lambda: {"site_digest": digest.now()},
         )
         self._steps = Steps(self._records, launcher, preparer, on_event=self._heartbeat.soon)
         self._reconciler = Reconciler(self._steps, self._records, on_fatal=self.fail)
