@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from chamberlain_endpoint.launcher import lifeline
 from chamberlain_endpoint.launcher.client import LauncherClient
 from chamberlain_endpoint.manager.config import ManagerSettings, check
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
@@ -181,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config-file", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     os.umask(0o077)
+    lifeline.end_with_supervisor()
     logs.set_up()
     try:
         settings = check(options.config_file)
