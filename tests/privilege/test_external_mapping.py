@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.launcher_builders import ALICE, ENDPOINT, make_assertion
 from tests.privilege.conftest import processes_of, until
+from tests.privilege.launcher_process import RULES, LauncherProcess
 
 from chamberlain_endpoint.identity.program import ProgramFailedError
+from chamberlain_endpoint.launcher.client import LauncherRefusedError
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules, Verdict
 from chamberlain_endpoint.launcher.external import MAX_OUTPUT_BYTES, ProgramRunner
 from chamberlain_endpoint.launcher.loop import Loop
@@ -21,11 +24,11 @@ from chamberlain_endpoint.launcher.mapping_file import MappingFile
 from chamberlain_endpoint.launcher.policy import Denied
 from chamberlain_endpoint.launcher.protocol import Account, Admitted
 from chamberlain_endpoint.launcher.settings import PolicySettings
+from chamberlain_wire.errors import ErrorCode
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 
 ROOT = frozenset({0})
-Run = Callable[..., Any]
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> Path:
@@ -159,3 +162,63 @@ def test_a_decision_is_taken_by_a_program_and_a_slow_one_stops_it(
     assert not isinstance(verdict, Admitted)
     assert "in time" in str(verdict)
     until(lambda: processes_of(other_account.uid) == [])
+
+
+@pytest.fixture
+def launcher(open_folder: Path, other_account: Account) -> Iterator[LauncherProcess]:
+    made = LauncherProcess(open_folder, other_account)
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+
+
+def test_the_check_prints_what_is_doubtful_and_stays_good(launcher: LauncherProcess) -> None:
+    launcher.write_mapping([{"source": "{username}", "match": "(.*)@x.edu", "output": "{0}"}])
+    done = launcher.run("--check")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert [line.startswith("warning: ") for line in lines] == [True, True, False]
+    assert "any character" in lines[0]
+    assert "becomes root, nobody" in lines[1] or "becomes root" in lines[1]
+
+
+def test_the_greeting_tells_that_an_edit_is_not_in_force(launcher: LauncherProcess) -> None:
+    launcher.start()
+    assert launcher.client.hello().mapping_state == "in force"
+    launcher.mapping.write_text("[")
+    assert "not JSON" in launcher.client.hello().mapping_state
+    events = [line["event"] for line in launcher.log()]
+    assert events.count("mapping.refused") == 1
+    launcher.write_mapping(RULES)
+    assert launcher.client.hello().mapping_state == "in force"
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("root", "neither root nor"), ("", "[mapping] external_account"), ("chtest-no", "no account")],
+)
+def test_a_program_without_a_good_account_stops_the_start(
+    launcher: LauncherProcess, open_folder: Path, name: str, fault: str
+) -> None:
+    document = {
+        "DATA_TYPE": "external_identity_mapping#1.0.0",
+        "command": [str(script(open_folder, "exit 1"))],
+    }
+    launcher.mapping.write_text(json.dumps([document]))
+    launcher.write_config(f'[mapping]\nexternal_account = "{name}"' if name else "")
+    done = launcher.run("--check")
+    assert done.returncode == 78
+    assert fault in done.stderr
+
+
+def test_the_managers_account_runs_no_programs_and_nobody_gets_the_one_that_does(
+    launcher: LauncherProcess, account: Account, other_account: Account
+) -> None:
+    launcher.write_config(f'[mapping]\nexternal_account = "{other_account.uname}"')
+    assert "neither root nor the manager" in launcher.run("--check").stderr
+    launcher.write_config(f'[mapping]\nexternal_account = "{account.uname}"')
+    launcher.start()
+    token = launcher.hub.token(username=f"{account.uname}@example.edu")
+    with pytest.raises(LauncherRefusedError) as caught:
+        launcher.launch(token)
+    assert caught.value.word is ErrorCode.ACCOUNT_REFUSED

@@ -50,6 +50,7 @@ _PROPERTIES: Final = {
 }
 _SPECIAL: Final = ".?*|()"
 _SPECIAL_ELSEWHERE: Final = "^$+{}[]"
+_READ_OTHERWISE: Final = _SPECIAL + _SPECIAL_ELSEWHERE + "\\"
 _MOST_RULES: Final = 4000
 _MOST_MATCH_CHARS: Final = 1024
 _REFERENCE: Final = re.compile(r"\{([^{}]*)\}")
@@ -300,7 +301,7 @@ def _escape(match: str) -> str:
         ValueError: other programs would not take it as it stands.
     """
     for before, letter in pairwise(match):
-        if before == "\\" and (letter in _SPECIAL + _SPECIAL_ELSEWHERE or letter.isdecimal()):
+        if before == "\\" and (letter in _READ_OTHERWISE or letter.isdecimal()):
             raise ValueError(
                 f"'{before}{letter}' is read in several ways in a literal rule; "
                 "write it without literal"
