@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from devtools.accounts import exists
+from devtools import rules
+from devtools.accounts import MadeAccounts, exists
 from devtools.paths import ROOT
 
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,14 +37,19 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "CHAMBERLAIN_DEMO_DIR": str(folder)}
 
 
-def _demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _demo(
+    folder: Path, *arguments: str, checkout: Path = ROOT, account: str | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [ROOT / "dev", "demo", *arguments],
-        env=_environment(folder),
+        [checkout / "dev", "demo", *arguments],
+        env=_environment(folder) | ({"HOME": str(folder.parent)} if account else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
+        user=account,
+        group=account,
+        extra_groups=[] if account else None,
     )
 
 
@@ -60,9 +67,8 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
-def _check_table(runs: list[dict[str, Any]]) -> None:
+def _check_table(runs: list[dict[str, Any]], *, multi: bool = os.geteuid() == 0) -> None:
     assert len(runs) == 5
-    multi = os.geteuid() == 0
     by_person: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_person.setdefault(run["identity"], []).append(run)
@@ -132,3 +138,29 @@ def test_two_at_once_are_refused_in_words(demo_folder: Path) -> None:
         done = _demo(demo_folder)
     assert done.returncode == 2
     assert "at work" in done.stderr
+
+
+@pytest.mark.needs_root
+def test_an_ordinary_account_gets_the_single_account_form(tmp_path: Path) -> None:
+    made = MadeAccounts(tmp_path / "accounts.json")
+    with tempfile.TemporaryDirectory(prefix="chtest-single-") as above:
+        checkout, folder = Path(above) / "checkout", Path(above) / "demo"
+        account = made.ensure("chtestsingle", Path(above) / "home")
+        try:
+            for path in rules.tracked_files(ROOT):
+                copy = checkout / path.relative_to(ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+            for path in (Path(above), *Path(above).rglob("*")):
+                os.chown(path, account.pw_uid, account.pw_gid)
+            done = _demo(folder, "--json", checkout=checkout, account="chtestsingle")
+            assert done.returncode == 0, done.stderr
+            assert "single-account form" in done.stderr
+            runs = json.loads(done.stdout)["runs"]
+            _check_table(runs, multi=False)
+            assert {run["uid"] for run in runs} == {account.pw_uid, None}
+            _demo(folder, "--down", checkout=checkout, account="chtestsingle")
+            assert not folder.exists()
+            assert _processes_of(folder) == []
+        finally:
+            made.remove_all()

@@ -18,6 +18,7 @@ import click
 
 from chamberlain_endpoint.cli import daemons
 from chamberlain_endpoint.cli.errors import CommandFailedError
+from chamberlain_endpoint.cli.group import cli
 from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_wire.errors import ChamberlainError
 
@@ -57,7 +58,7 @@ def _filters(command: F) -> F:
     return command
 
 
-@click.group("audit")
+@cli.group("audit")
 def audit() -> None:
     """Check, read and export the audit log of an endpoint.
 

@@ -78,17 +78,14 @@ class Interchange:
         """Let the first worker that connects answer."""
         self._executor.submit_payload(_context("knock"), b"").add_done_callback(on_done)
 
-    @property
-    def broken(self) -> bool:
-        """Whether it has given up on itself."""
-        return bool(self._executor.bad_state_is_set)
-
     def pools(self) -> list[Pool]:
         """Return the workers that are connected.
 
         Raises:
-            InterchangeGoneError: nobody answers.
+            InterchangeGoneError: nobody answers, or it has given up on itself.
         """
+        if self._executor.bad_state_is_set:
+            raise InterchangeGoneError(f"it gave up: {self._executor.executor_exception}")
         return [
             Pool(
                 name=one["manager"],

@@ -130,7 +130,7 @@ Engine = ThreadPoolEngine | ProcessPoolEngine | HtexEngine
 class Paths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `config.Paths`."""
 
-    endpoint_dir: str | None
+    endpoint_dir: None
     endpoint_log: str | None
 
 
