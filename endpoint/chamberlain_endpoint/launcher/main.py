@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
             )
         return EXIT_CONFIG
     if options.check:
+        for warning in ready.warnings:
+            sys.stdout.write(f"warning: {warning}\n")
         sys.stdout.write(f"{options.config}: good\n")
         return 0
     try:
@@ -95,7 +97,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
             word = "refused" if fault else "noted"
             audit.note(Entry("mapping", word, endpoint=settings.endpoint_id, reason=fault))
 
-        mapper = ready.mapper_source(note_mapping)
+        mapper, mapping_state = ready.mapping_source(note_mapping)
         authority = Authority(
             settings,
             importlib.metadata.version("chamberlain"),
@@ -105,6 +107,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
                 decider=ForkingDecider(loop),
                 runtime=runtime,
                 audit=audit,
+                mapping_state=mapping_state,
             ),
         )
         authority.open()
