@@ -106,6 +106,23 @@ def health(url: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
     return str(answer.get("error", "")), str(answer.get("date", ""))
 
 
+def endpoint_status(
+    url: str, token: str, endpoint_id: str, account: pwd.struct_passwd | None
+) -> str:
+    """Return `online` or `offline` as the hub says of an endpoint; else why it does not say."""
+    answer = _ask(account, {"url": f"{url}/v2/endpoints/{endpoint_id}/status", "token": token})
+    if answer.get("status") == _NOT_FOUND:
+        return "not registered"
+    return str(answer.get("error") or answer.get("status"))
+
+
+def broker(url: str, token: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
+    """Return the broker's address, and why it cannot be reached (empty: it can)."""
+    question = {"url": url, "token": token}
+    answer = _ask(account, question, "chamberlain_endpoint.cli.ask_broker")
+    return str(answer.get("broker", "")), str(answer.get("error", ""))
+
+
 def keys_in(text: str) -> list[str]:
     """Return the public keys in a key file: one base64 text a line, `#` begins a comment.
 
@@ -152,8 +169,12 @@ def fingerprint(key: str) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-def _ask(account: pwd.struct_passwd | None, question: dict[str, str]) -> dict[str, Any]:
-    done = run_as(account, ["-m", "chamberlain_endpoint.cli.ask_hub"], json.dumps(question))
+def _ask(
+    account: pwd.struct_passwd | None,
+    question: dict[str, str],
+    module: str = "chamberlain_endpoint.cli.ask_hub",
+) -> dict[str, Any]:
+    done = run_as(account, ["-m", module], json.dumps(question))
     if done.returncode != 0:
         return {"error": done.stderr.strip()[-300:] or f"the child ended with {done.returncode}"}
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -16,9 +16,12 @@ from chamberlain_endpoint.cli import (
     boot_commands,
     check_commands,
     configure_command,
+    help_commands,
     life_commands,
     lint_commands,
+    shell_commands,
     token_commands,
+    user_endpoints,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
@@ -31,6 +34,9 @@ COMMANDS: Final = (
     check_commands,
     lint_commands,
     audit,
+    user_endpoints,
+    help_commands,
+    shell_commands,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 

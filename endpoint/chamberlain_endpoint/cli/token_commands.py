@@ -83,14 +83,21 @@ def whoami_command(
 @json_option
 def version_command(as_json: bool) -> None:
     """Show the versions of Chamberlain, of Python, and of what it rests on."""
-    versions = {"chamberlain": importlib.metadata.version("chamberlain")}
-    versions["python"] = platform.python_version()
-    versions |= {name: importlib.metadata.version(name) for name in _SHOWN}
+    shown = versions()
     if as_json:
-        print_json(versions)
+        print_json(shown)
         return
-    for name, number in versions.items():
+    for name, number in shown.items():
         click.echo(f"{name} {number}")
+
+
+def versions() -> dict[str, str]:
+    """Return name -> version of Chamberlain, of Python, and of what it rests on."""
+    ours = {
+        "chamberlain": importlib.metadata.version("chamberlain"),
+        "python": platform.python_version(),
+    }
+    return ours | {name: importlib.metadata.version(name) for name in _SHOWN}
 
 
 def _username(who: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from chamberlain_wire.broker.port import Outgoing
+from chamberlain_wire.broker.port import Link, Outgoing
 from chamberlain_wire.broker.rabbit import RabbitBroker
 from chamberlain_wire.codec import encode
 from chamberlain_wire.errors import SerializationError
@@ -34,7 +34,13 @@ PREFIX = "results.11111111-1111-4111-8111-111111111111."
 class StandInHub:
     def __init__(self, rabbit: PrivateRabbit) -> None:
         self.rabbit = rabbit
-        self.broker = RabbitBroker(Secret(rabbit.amqp_url), name="stand-in")
+        self.linked = threading.Semaphore(0)
+        """Released whenever the broker's link comes up."""
+        self.broker = RabbitBroker(
+            Secret(rabbit.amqp_url),
+            name="stand-in",
+            on_link=lambda link: self.linked.release() if link is Link.UP else None,
+        )
         self.broker.open()
         self.functions: dict[str, str] = {}
         self.registrations: list[dict[str, Any]] = []
@@ -62,6 +68,8 @@ class StandInHub:
         self.submit_gate.set()
         """Submits are answered while it is set."""
         self.submit_came = threading.Semaphore(0)
+        self.accepted = threading.Semaphore(0)
+        """Released when the tasks of a submit are taken."""
         self.push = True
         """Results are pushed, not only kept."""
         self._tasks: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -159,7 +167,8 @@ class StandInHub:
                 return self.submit(endpoint, body)
             case ("POST", "v2", "batch_status"):
                 self.batch_status_calls += 1
-                found = {one: self.documents[one] for one in body["task_ids"]}
+                asked = [one for one in body["task_ids"] if one in self.documents]
+                found = {one: self.documents[one] for one in asked}
                 return 200, {"response": "batch", "results": found}
             case ("GET", "v2", "tasks", task):
                 return 200, self.documents[task]
@@ -235,6 +244,7 @@ class StandInHub:
                 self.documents[task] = {"task_id": task, "status": "waiting-for-ep"}
                 self.task_groups[group].append(task)
                 self._tasks.put((group, task, self.functions[function] + payload, wanted))
+        self.accepted.release()
         return 200, {
             "request_id": new_id(),
             "task_group_id": group,
