@@ -92,6 +92,7 @@ def delete_function(hub: Hub, caller: Caller, function_id: str) -> Response:
     if function is None or not owns(caller, function.owner):
         raise FunctionNotFoundError(public=f"There is no function {function_id}.")
     hub.store.delete_function(function.id, function.owner)
+    hub.submissions.functions.forget(function.id)
     return json_answer({"status": "ok", "function_uuid": function.id})
 
 

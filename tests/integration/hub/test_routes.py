@@ -6,8 +6,7 @@ import base64
 
 import pytest
 from tests.integration.hub.conftest import World
-from tests.integration.hub.players import Caller
-from tests.integration.hub.test_tasks import only_task, served
+from tests.integration.hub.players import Caller, only_task, served
 
 from chamberlain_hub.api.submit_body import SubmitBody
 from chamberlain_wire.ids import new_id
