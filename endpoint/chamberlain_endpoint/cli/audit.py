@@ -122,6 +122,7 @@ def show_command(
     show_default=True,
     help="jsonl: the lines as they are. syslog: RFC 5424, one message a line.",
 )
+@click.option("--json", "form", flag_value="jsonl", help="The same as --format jsonl.")
 def export_command(
     name: str,
     config_dir: Path | None,
