@@ -19,7 +19,7 @@ _PLAIN = frozenset({"unit"})
 
 def groups() -> list[str]:
     """Return the test groups there are, quickest first."""
-    order = ["unit", "contract", "integration", "privilege", "system"]
+    order = ["unit", "contract", "compat", "integration", "privilege", "system"]
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
 
@@ -35,7 +35,7 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     wanted = list(chosen) or groups()
     environment.ensure(environment.EVERYTHING, report)
     if set(wanted) - _PLAIN:
-        needed = {"needs_rabbit": "rabbitmq-server", "needs_postgres": "postgresql"}
+        needed = debian.PACKAGES_OF_MARKS
         debian.ensure([needed[mark] for mark in needed if mark not in without], report)
     if os.geteuid() != 0 and "needs_root" not in without:
         report.line(

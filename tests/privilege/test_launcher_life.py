@@ -20,7 +20,7 @@ from tests.privilege.launcher_process import (
 )
 from tests.unit.endpoint.launcher.test_modules import forbidden_among
 
-from chamberlain_endpoint.launcher import audit
+from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.client import LauncherRefusedError
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_wire.errors import ErrorCode
@@ -162,7 +162,7 @@ def test_every_decision_is_in_the_audit_log_and_its_chain_holds(
     running.start()
     running.end()
     lines = [json.loads(line) for line in running.audit.read_text().splitlines()]
-    assert audit.verify(running.audit) == len(lines)
+    assert audit_chain.verify(running.audit).lines == len(lines)
     assert [(line["action"], line["decision"]) for line in lines] == [
         ("start", "noted"),
         ("admit", "granted"),
@@ -180,6 +180,10 @@ def test_every_decision_is_in_the_audit_log_and_its_chain_holds(
     assert granted["source"] == "192.0.2.7"
     assert granted["username"] == username_of(account)
     assert "rule 1" in granted["reason"]
+    for line in lines[4:6]:
+        assert line["username"] == username_of(account)
+        assert line["account"] == account.uname
+    assert lines[5]["outcome"] in ("clean", "killed")
     assert running.audit.stat().st_mode & 0o777 == 0o600
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from typing import Any
 import pytest
 
 from chamberlain import Client, Executor
-from devtools import programs as installed
 from devtools.accounts import MadeAccounts
 from devtools.processes import standing_below
 from devtools.programs import Programs
@@ -33,7 +30,8 @@ TO_NOBODY_HERE, TO_DENIED_GROUP = "ghost@example.edu", "denied@example.edu"
 DENIED_GROUP = "chtestdenied"
 
 TEMPLATE = """\
-idle_heartbeats_soft: 10
+idle_heartbeats_soft: {{ SOFT | default(10) }}
+idle_heartbeats_hard: {{ HARD | default(0) }}
 {% if "undefined" in (BREAK | default("")) %}
 display_name: {{ no_such_name }}
 {% elif "yaml" in (BREAK | default("")) %}
@@ -44,9 +42,15 @@ engine: {type: ThreadPolEngine}
 endpoint_setup: "echo cannot find the module >&2; exit 3"
 {% endif %}
 {% if "engine" not in (BREAK | default("")) %}
+heartbeat_period: {{ HEARTBEAT | default(30) }}
 engine:
-  type: ThreadPoolEngine
+  type: {{ ENGINE | default("ThreadPoolEngine") }}
+{% if ENGINE | default("") == "ParslEngine" %}
+  address: 127.0.0.1
+  max_workers_per_node: {{ MAX_WORKERS | default(2) }}
+{% else %}
   max_workers: {{ MAX_WORKERS | default(2) }}
+{% endif %}
 {% endif %}
 """
 SCHEMA = """\
@@ -55,28 +59,18 @@ SCHEMA = """\
   "type": "object",
   "properties": {
     "BREAK": {"enum": ["undefined", "yaml", "engine", "setup"]},
-    "MAX_WORKERS": {"type": "integer", "minimum": 1, "maximum": 8}
+    "MAX_WORKERS": {"type": "integer", "minimum": 1, "maximum": 8},
+    "ENGINE": {"enum": ["ThreadPoolEngine", "ProcessPoolEngine", "ParslEngine"]},
+    "HEARTBEAT": {"type": "integer", "minimum": 5},
+    "SOFT": {"type": "integer", "minimum": 1},
+    "HARD": {"type": "integer", "minimum": 1},
+    "NUMBER": {"type": "integer"}
   },
   "additionalProperties": false
 }
 """
 
 Open = Callable[..., Executor]
-
-
-@pytest.fixture(scope="session")
-def public_folder() -> Iterator[Path]:
-    """A folder that other accounts can enter, and that is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="chtest-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def programs(public_folder: Path) -> Programs:
-    """Chamberlain installed from the checkout where every account can run it."""
-    return installed.install(public_folder / "venv", Reporter())
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     # Words of the endpoint's verdict.
     IDENTITY_NOT_MAPPED = "IDENTITY_NOT_MAPPED"
     ACCOUNT_REFUSED = "ACCOUNT_REFUSED"
+    SITE_FULL = "SITE_FULL"
     OPTIONS_REFUSED = "OPTIONS_REFUSED"
     TEMPLATE_FAILED = "TEMPLATE_FAILED"
     CONFIG_INVALID = "CONFIG_INVALID"
@@ -97,3 +98,9 @@ class SerializationError(ChamberlainError):
 
     code = ErrorCode.SERIALIZATION
     public = "A function, argument or result could not be serialized."
+
+
+class DeserializationError(SerializationError):
+    """A text cannot, or must not, be made into an object here."""
+
+    public = "A function, argument or result could not be read."

@@ -213,4 +213,9 @@ def _launcher_toml(layout: Layout, facts: Facts, brought: Overrides) -> str:
         f"python = {quote(sys.executable)}\n"
         'path = "/usr/local/bin:/usr/bin:/bin"\n'
         f"{policy}"
+        "\n[audit]\n"
+        "# When a line of the audit log cannot be written: refuse, or continue with an alarm.\n"
+        'on_write_failure = "refuse"\n'
+        "max_bytes = 16777216  # a file of this size is full; another one is begun\n"
+        "keep_files = 64  # full files that are kept\n"
     )

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from chamberlain_endpoint.cli import (
+    audit,
     boot_commands,
     check_commands,
     configure_command,
@@ -20,6 +21,7 @@ from chamberlain_endpoint.cli import (
     lint_commands,
     shell_commands,
     token_commands,
+    user_endpoints,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
@@ -31,6 +33,8 @@ COMMANDS: Final = (
     boot_commands,
     check_commands,
     lint_commands,
+    audit,
+    user_endpoints,
     help_commands,
     shell_commands,
 )

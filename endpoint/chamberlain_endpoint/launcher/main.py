@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from chamberlain_endpoint.identity.assertion import AssertionDesk, UsedIds
-from chamberlain_endpoint.launcher import config, preflight
+from chamberlain_endpoint.launcher import config, lifeline, preflight
 from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
     options = parser.parse_args(arguments)
     logs.set_up()
     os.umask(0o077)
+    lifeline.end_with_supervisor()
     try:
         ready = preflight.check(options.config.absolute())
     except config.ConfigRefusedError as error:
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
             )
         return EXIT_CONFIG
     if options.check:
+        for warning in ready.warnings:
+            sys.stdout.write(f"warning: {warning}\n")
         sys.stdout.write(f"{options.config}: good\n")
         return 0
     try:
@@ -79,7 +82,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
     _raise_open_files()
     with contextlib.ExitStack() as stack:
         preflight.make_folders(ready)
-        audit = AuditLog(settings.state_dir / "audit.log")
+        audit = AuditLog(settings.state_dir / "audit.log", settings.audit)
         audit.open()
         stack.callback(audit.close)
         used = UsedIds(settings.state_dir / "used.db")
@@ -94,7 +97,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
             word = "refused" if fault else "noted"
             audit.note(Entry("mapping", word, endpoint=settings.endpoint_id, reason=fault))
 
-        mapper = ready.mapper_source(note_mapping)
+        mapper, mapping_state = ready.mapping_source(note_mapping)
         authority = Authority(
             settings,
             importlib.metadata.version("chamberlain"),
@@ -104,6 +107,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
                 decider=ForkingDecider(loop),
                 runtime=runtime,
                 audit=audit,
+                mapping_state=mapping_state,
             ),
         )
         authority.open()

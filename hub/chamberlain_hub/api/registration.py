@@ -43,6 +43,7 @@ def register(
         kept = known.multi_user if body.multi_user is None else body.multi_user
         wanted = replace(wanted, owner=known.owner, multi_user=kept)
     stored = hub.store.put_endpoint(wanted)
+    hub.submissions.endpoints.forget(stored.id)
     hub.dispatcher.queues.endpoint(stored.id)
     if not stored.multi_user:
         hub.dispatcher.queues.user_endpoint(stored.id)

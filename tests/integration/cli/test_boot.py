@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,6 @@ from chamberlain_endpoint.cli.boot_unit import unit_name, unit_text
 
 WORST_EXPOSURE = 5.5
 """Of 10, as systemd-analyze counts; a unit without hardening has 9.6."""
-
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
 
 
 def _analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -58,7 +53,7 @@ def test_an_endpoint_that_is_not_there_gets_no_unit(run: Run, tmp_path: Path) ->
     assert list(tmp_path.glob("*.service")) == []
 
 
-@needs_systemd
+@pytest.mark.needs_systemd
 @pytest.mark.parametrize("multi", [True, False])
 @pytest.mark.parametrize("name", ["cluster", "a%h$HOME;b", "Zürich-é"])
 def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path, name: str, multi: bool) -> None:
@@ -69,7 +64,7 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path, name: str, multi: b
     assert ours == []
 
 
-@needs_systemd
+@pytest.mark.needs_systemd
 def test_the_unit_is_closed(tmp_path: Path) -> None:
     file = _unit(tmp_path)
     done = _analyze("security", "--offline=true", file)

@@ -6,9 +6,11 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -24,6 +26,8 @@ from chamberlain_wire.messages import (
 )
 
 WAIT_S = 10.0
+
+T = TypeVar("T")
 
 Connect = Callable[[str], Broker]
 """Opens a broker connection with a URL from the hub."""
@@ -238,3 +242,34 @@ class Sdk:
 
     def close(self) -> None:
         self.broker.close()
+
+
+@contextmanager
+def meanwhile(work: Callable[[], T]) -> Iterator[Future[T]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work)
+
+
+def served(alice: Caller, manager: Manager) -> tuple[UserEndpoint, str]:
+    """Return a user endpoint of alice that serves, idle, and a function of hers."""
+    function = alice.function()
+    with meanwhile(lambda: alice.submit(manager.endpoint, function)) as asked:
+        child = manager.start(manager.next_command())
+    task_id = asked.result().ok()["tasks"][function][0]
+    child.next_task()
+    child.finish(task_id)
+    alice.ended(task_id)
+    return child, function
+
+
+def silent(came: queue.SimpleQueue[object]) -> bool:
+    try:
+        came.get(timeout=0.6)
+    except queue.Empty:
+        return True
+    return False
+
+
+def only_task(answer: Answer, function: str) -> str:
+    (task_id,) = answer.ok()["tasks"][function]
+    return str(task_id)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from tests.integration.hub.conftest import World
-from tests.integration.hub.players import Answer, Caller, Manager
-from tests.integration.hub.test_tasks import served
+from tests.integration.hub.players import Answer, Caller, Manager, served
 
 from chamberlain_wire.ids import new_id
 from chamberlain_wire.limits import MAX_SUBMIT_BYTES

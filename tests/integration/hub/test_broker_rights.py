@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.integration.hub.conftest import World
-from tests.integration.hub.players import WAIT_S, Caller, Manager, eventually
-from tests.integration.hub.test_tasks import served
+from tests.integration.hub.players import WAIT_S, Caller, Manager, eventually, served
 
 from chamberlain_wire import topology
 from chamberlain_wire.broker.port import AccessRefusedError, BrokerError, Link, Outgoing

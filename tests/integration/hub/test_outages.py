@@ -14,8 +14,16 @@ from pathlib import Path
 import pytest
 import urllib3
 from tests.integration.hub.conftest import BrokerSide, World
-from tests.integration.hub.players import WAIT_S, Caller, Manager, Sdk, UserEndpoint, eventually
-from tests.integration.hub.test_tasks import only_task, served
+from tests.integration.hub.players import (
+    WAIT_S,
+    Caller,
+    Manager,
+    Sdk,
+    UserEndpoint,
+    eventually,
+    only_task,
+    served,
+)
 
 from chamberlain_wire.codec import decode
 from chamberlain_wire.messages import Result

@@ -6,8 +6,7 @@ import base64
 
 import pytest
 from tests.integration.hub.conftest import World
-from tests.integration.hub.players import Caller
-from tests.integration.hub.test_tasks import only_task, served
+from tests.integration.hub.players import Caller, only_task, served
 
 from chamberlain_hub.api.submit_body import SubmitBody
 from chamberlain_wire.ids import new_id
@@ -47,6 +46,15 @@ def test_health_says_what_is_wrong(world: World) -> None:
 def test_the_keys_that_sign_are_public(world: World) -> None:
     (key,) = world.nobody().get("/v3/assertion_keys").ok()["keys"]
     assert len(base64.b64decode(key)) == 32
+
+
+def test_own_functions_are_listed_without_code(alice: Caller, world: World) -> None:
+    mine = alice.function(description="adds")
+    world.caller("bob@example.edu").function(public=True)
+    (listed,) = alice.get("/v3/functions").ok()["functions"]
+    assert (listed["function_uuid"], listed["description"]) == (mine, "adds")
+    assert "function_code" not in listed
+    assert alice.get("/v3/functions?limit=0").status == 422
 
 
 def test_userinfo_tells_who_calls(world: World, alice: Caller) -> None:

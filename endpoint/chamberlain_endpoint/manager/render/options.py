@@ -29,11 +29,11 @@ def check_options(options: dict[str, Any], schema: dict[str, Any] | None) -> Non
         RenderRefusedError: with every fault, each with its path; or the schema itself is
             none (then the site's administrator must act).
     """
+    if _deeper_than(options, MAX_OPTIONS_DEPTH):
+        raise _refused(f"it is nested more than {MAX_OPTIONS_DEPTH} levels deep")
     size_bytes = len(json.dumps(options, separators=(",", ":")))
     if size_bytes > MAX_OPTIONS_BYTES:
         raise _refused(f"it has {size_bytes} bytes; the limit is {MAX_OPTIONS_BYTES}")
-    if _deeper_than(options, MAX_OPTIONS_DEPTH):
-        raise _refused(f"it is nested more than {MAX_OPTIONS_DEPTH} levels deep")
     reserved = [name for name in RESERVED if name in options]
     if reserved:
         raise _refused(f"{', '.join(reserved)}: reserved, and cannot be given")

@@ -5,18 +5,31 @@ convention, so `{{ partition }}` needs no quotes, and templates that slice the q
 (`version[1:-1]`) go on working. Beyond it, a plain comparison is true as well: both
 `partition == '"debug"'` and `partition == "debug"`. Keys are quoted like values, and so is
 every text inside a list or mapping that is written out whole.
+
+Whatever could mean something to YAML or to a shell is written as its number (`\\u003b`),
+which YAML reads back as the character. So a value does no harm either where its author did
+not think of quoting: in a block of shell text, behind a prefix, without its quotes. There
+an odd character is seen as its number, and is not acted upon.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 # Characters that YAML 1.1 takes for line breaks or forbids, though JSON allows them bare.
-_ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_ODD_CHARS: Final = "\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff"
+# All of ASCII but what is inert everywhere. A colon is inert inside a word (`01:30:00`).
+_ODD: Final = re.compile(
+    rf"[^A-Za-z0-9_ ./@%+=:\x80-\U0010ffff-]|[{_ODD_CHARS}]|(?<![A-Za-z0-9]):|:(?![A-Za-z0-9])"
+)
+# The same inside JSON, whose own signs must stay.
+_ODD_IN_JSON: Final = re.compile(rf"[{_ODD_CHARS}`$;|&()<>!*?#~^']")
+_LONGEST_KEY_CHARS: Final = 1000
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*")
 
 
@@ -27,14 +40,18 @@ def quote(text: str) -> str:
         UnicodeEncodeError: it holds half a surrogate pair, which no YAML can carry.
     """
     text.encode()
-    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
+    return f'"{_ODD.sub(_numbered, text)}"'
+
+
+def _numbered(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 class Quoted(str):
     """A text from outside. As text it is its JSON form; it compares equal to both forms.
 
     A text with quotes at both ends is always taken for the JSON form, so that the two can
-    never be confused. Its hash is that of the JSON form.
+    never be confused. Its hash is that of the text as it was sent: see `look_up`.
     """
 
     __slots__ = ("_raw",)
@@ -49,21 +66,65 @@ class Quoted(str):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Quoted):
             return self._raw == other._raw
-        if not isinstance(other, str):
-            return False
-        if len(other) > 1 and other[0] == other[-1] == '"':
-            return str.__eq__(self, other)
-        return self._raw == other
+        return isinstance(other, str) and self._raw == _meant(other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return str.__hash__(self)
+        return hash(self._raw)
+
+    def __contains__(self, part: object) -> bool:
+        if isinstance(part, Quoted):
+            return part._raw in self._raw
+        return isinstance(part, str) and (part in self._raw or part in str(self))
+
+    def startswith(self, prefix: str | tuple[str, ...], *bounds: Any) -> bool:
+        """Tell it of either form."""
+        return self._raw.startswith(prefix, *bounds) or super().startswith(prefix, *bounds)
+
+    def endswith(self, suffix: str | tuple[str, ...], *bounds: Any) -> bool:
+        """Tell it of either form."""
+        return self._raw.endswith(suffix, *bounds) or super().endswith(suffix, *bounds)
+
+    def upper(self) -> Quoted:
+        """Change the text and not the numbers of its odd characters."""
+        return Quoted(self._raw.upper())
+
+    def lower(self) -> Quoted:
+        """See `upper`."""
+        return Quoted(self._raw.lower())
+
+    def capitalize(self) -> Quoted:
+        """See `upper`."""
+        return Quoted(self._raw.capitalize())
 
     def __repr__(self) -> str:
         # A plain list that a filter made of us is written with this.
         return str.__str__(self)
+
+
+def _meant(text: str) -> str | None:
+    """Return the text that a template's literal stands for; None: it is broken JSON."""
+    if len(text) < len('""') or not text[0] == text[-1] == '"':
+        return text
+    try:
+        loaded = json.loads(text)
+    except ValueError:
+        return None
+    return loaded if isinstance(loaded, str) else None
+
+
+def look_up(table: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a template's own `table` so that a text from outside finds keys of both forms."""
+
+    def key_of(key: object) -> object:
+        if type(key) is not str or not key.startswith('"'):
+            return key
+        meant = _meant(key)
+        return key if meant is None else Quoted(meant)
+
+    return {key_of(key): value for key, value in table.items()}
 
 
 class Null(str):
@@ -77,6 +138,15 @@ class Null(str):
 
     def __bool__(self) -> bool:
         return False
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(None)
 
     def __repr__(self) -> str:
         return "null"
@@ -147,10 +217,7 @@ def shell_escape(value: object) -> object:
 
 def dump_json(value: object, **options: Any) -> str:
     """Return `value` as JSON with its texts as they were sent. For the filter `tojson`."""
-    return _ODD.sub(
-        lambda match: f"\\u{ord(match[0]):04x}",
-        json.dumps(_unwrapped(value), ensure_ascii=False, **options),
-    )
+    return _ODD_IN_JSON.sub(_numbered, json.dumps(_unwrapped(value), ensure_ascii=False, **options))
 
 
 def _unwrapped(value: object) -> object:
@@ -175,17 +242,30 @@ def written(value: object) -> str:
         case str():
             return quote(value)
         case Mapping():
-            pairs = (f"{written(key)}: {written(each)}" for key, each in value.items())
+            pairs = (f"{_key(key)}: {written(each)}" for key, each in value.items())
             return "{" + ", ".join(pairs) + "}"
         case list() | tuple():
             return "[" + ", ".join(written(each) for each in value) + "]"
-        case None:
-            return "null"
+        case float():
+            return _number(value)
         case _:
-            return str(value)
+            return "null" if value is None else str(value)
+
+
+def _key(key: object) -> str:
+    text = written(key)
+    # YAML takes a longer one for a key only where it is told so.
+    return f"? {text} " if len(text) > _LONGEST_KEY_CHARS else text
+
+
+def _number(value: float) -> str:
+    """Return `value` as YAML 1.1 knows a number: with a dot, also before an exponent."""
+    if math.isfinite(value):
+        return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
+    return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
 
 
 def finalize(value: object) -> object:
     """Return what `{{ value }}` writes. Python's own form of a list is no YAML: from a tuple
     such as `("a, b", 1)` a caller's text could break out."""
-    return written(value) if isinstance(value, Mapping | list | tuple) else value
+    return written(value) if isinstance(value, Mapping | list | tuple | float) else value

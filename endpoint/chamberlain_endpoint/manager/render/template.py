@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import jinja2
-from jinja2 import meta
+from jinja2 import compiler, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from chamberlain_endpoint.manager.render.job import RenderJob, RenderRefusedError
@@ -16,6 +16,7 @@ from chamberlain_endpoint.manager.render.quoted import (
     QuotedMap,
     dump_json,
     finalize,
+    look_up,
     plain_or_quoted,
     shell_escape,
 )
@@ -35,6 +36,20 @@ class TimeUpError(BaseException):
     """
 
 
+class _CodeGenerator(compiler.CodeGenerator):
+    """Gives each dict literal of a template to `look_up`."""
+
+    def visit_Dict(self, node: nodes.Dict, frame: compiler.Frame) -> None:  # noqa: N802
+        self.write("environment.look_up(")
+        super().visit_Dict(node, frame)
+        self.write(")")
+
+
+class _Environment(SandboxedEnvironment):
+    code_generator_class = _CodeGenerator
+    look_up = staticmethod(look_up)
+
+
 def render_text(job: RenderJob) -> tuple[str, list[str]]:
     """Return what the template writes, and the deprecated names that it uses.
 
@@ -44,8 +59,6 @@ def render_text(job: RenderJob) -> tuple[str, list[str]]:
     environment = _environment(job)
     template = None
     try:
-        source = job.sources[job.template]
-        names = meta.find_undeclared_variables(environment.parse(source, job.template))
         template = environment.get_template(job.template)
         text = _bounded(template, QuotedMap(job.options), _given(job))
     except RenderRefusedError:
@@ -64,7 +77,26 @@ def render_text(job: RenderJob) -> tuple[str, list[str]]:
     except Exception as error:  # noqa: BLE001 - a template can raise anything
         name, line = _place(error.__traceback__, job)
         raise _failed(name, line, _cause(error)) from None
-    return text, sorted(names.intersection(RESERVED) - {"_GC"})
+    return text, _deprecated(environment, job)
+
+
+def _deprecated(environment: SandboxedEnvironment, job: RenderJob) -> list[str]:
+    """Return the reserved names outside `_GC` in the template and in all that it refers to."""
+    older = set(RESERVED) - {"_GC"}
+    if not any(name in source for source in job.sources.values() for name in older):
+        return []
+    names: set[str] = set()
+    seen: set[str] = set()
+    unread = [job.template]
+    while unread:
+        name = unread.pop()
+        if name in seen or name not in job.sources:
+            continue
+        seen.add(name)
+        tree = environment.parse(job.sources[name], name)
+        names |= meta.find_undeclared_variables(tree)
+        unread += filter(None, meta.find_referenced_templates(tree))
+    return sorted(names & older)
 
 
 def _environment(job: RenderJob) -> SandboxedEnvironment:
@@ -72,9 +104,11 @@ def _environment(job: RenderJob) -> SandboxedEnvironment:
         # With a file name, a traceback tells which of several templates it was.
         return (job.sources[name], name, None) if name in job.sources else None
 
-    environment = SandboxedEnvironment(
+    environment = _Environment(
         undefined=jinja2.StrictUndefined,
         finalize=finalize,
+        # The optimizer would make constants of dict literals before `_CodeGenerator` sees them.
+        optimized=False,
         loader=jinja2.FunctionLoader(load),
         cache_size=0,
     )
@@ -99,10 +133,16 @@ def _given(job: RenderJob) -> dict[str, Any]:
                 "shell": plain_or_quoted(who.shell),
                 "dir": plain_or_quoted(who.dir),
             },
-            "globus": {"id": who.identity},
+            "globus": {"id": plain_or_quoted(who.identity)},
         },
     }
-    return {**reserved, "_GC": {**reserved, "env": job.environment}}
+    # The site's own texts are as it wrote them; those of the account are not the site's.
+    own = {"HOME": who.dir, "USER": who.uname, "LOGNAME": who.uname, "SHELL": who.shell}
+    environment = {
+        name: plain_or_quoted(text) if own.get(name) == text else text
+        for name, text in job.environment.items()
+    }
+    return {**reserved, "_GC": {**reserved, "env": environment}}
 
 
 def _bounded(template: jinja2.Template, options: QuotedMap, given: dict[str, Any]) -> str:

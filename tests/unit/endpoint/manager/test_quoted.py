@@ -14,6 +14,8 @@ from chamberlain_endpoint.manager.render.quoted import (
     Quoted,
     QuotedMap,
     dump_json,
+    finalize,
+    look_up,
     plain_or_quoted,
     quote,
     shell_escape,
@@ -66,6 +68,39 @@ def test_a_text_with_quotes_of_its_own_is_not_taken_for_another() -> None:
     assert tricky == r'"\"admin\""'
 
 
+def test_parts_and_ends_are_found_in_both_forms() -> None:
+    text = Quoted("gpu: a")
+    assert "gpu: a" in text
+    assert '"gpu' in text
+    assert Quoted("pu:") in text
+    assert text.startswith("gpu:")
+    assert text.startswith('"gpu')
+    assert text.endswith(("x", ": a"))
+
+
+def test_changed_case_is_still_the_text() -> None:
+    text = Quoted("a;B")
+    assert (text.upper(), text.lower(), text.capitalize()) == ("A;B", "a;b", "A;b")
+
+
+def test_a_dict_of_the_template_finds_keys_of_both_forms() -> None:
+    table = look_up({"debug": 1, '"gpu"': 2, 3: 3})
+    assert [table.get(Quoted(key)) for key in ("debug", "gpu", "no")] == [1, 2, None]
+    assert table[3] == 3
+    assert Quoted('"gpu"') not in table
+
+
+def test_what_a_shell_or_yaml_could_act_on_is_written_as_a_number() -> None:
+    written = quote("a'\"$(id)`id`;\n|&{}[],#*?!<>~^\\ a: b:")
+    assert set(written[1:-1]) <= set("abid u0123456789cdef\\")
+    assert quote("2024-01-01 01:30:00 /x/y.z_w@v%j=+") == '"2024-01-01 01:30:00 /x/y.z_w@v%j=+"'
+
+
+@given(st.floats())
+def test_a_number_written_out_is_that_number(number: float) -> None:
+    assert yaml.safe_load(f"- {finalize(number)}") == [pytest.approx(number, nan_ok=True, rel=0)]
+
+
 def test_as_text_it_is_the_public_form() -> None:
     version = Quoted("4.19.0")
     assert version[1:-1] == "4.19.0"
@@ -75,7 +110,7 @@ def test_as_text_it_is_the_public_form() -> None:
 
 def test_keys_are_quoted_when_iterated_and_found_by_plain_names() -> None:
     options = QuotedMap({"a: 1\nb": "x"})
-    assert [f"{key}" for key in options] == [r'"a: 1\nb"']
+    assert [f"{key}" for key in options] == [r'"a\u003a 1\u000ab"']
     assert options["a: 1\nb"] == "x"
     assert [options[key] for key in options] == ["x"]
     assert "c" not in options
@@ -103,8 +138,9 @@ def test_facts_that_mean_something_are_quoted(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "word"),
     [
-        (Quoted("a b; id"), "\"'a b; id'\""),
-        ('"a b"', "\"'a b'\""),
+        (Quoted("a b; id"), r'"\u0027a b\u003b id\u0027"'),
+        (Quoted("a-b"), '"a-b"'),
+        ('"a b"', r'"\u0027a b\u0027"'),
         ("a b", "'a b'"),
         (7, 7),
     ],

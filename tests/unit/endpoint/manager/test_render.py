@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -68,6 +70,82 @@ def test_the_reserved_values_are_there() -> None:
     assert written == "alice 12001 /home/alice/x 12100 i-1 Cluster 3.12.4 4.19.0 here"
 
 
+@pytest.mark.parametrize("name", ["HOME", "USER", "LOGNAME", "SHELL"])
+def test_the_accounts_own_words_in_the_environment_are_escaped(name: str) -> None:
+    evil = "x\nendpoint_setup: id"
+    facts = {"dir": evil, "uname": evil, "shell": evil}
+    written = text(
+        "a: {{ _GC.env." + name + " }}", facts=facts, environment={name: evil, "SITE": evil}
+    )
+    assert load_document(written) == {"a": evil}
+
+
+@pytest.mark.parametrize("field", ["uname", "gecos", "shell", "dir"])
+@pytest.mark.parametrize("where", ["_GC.mapped_identity", "mapped_identity"])
+def test_no_field_of_the_account_can_add_a_key(where: str, field: str) -> None:
+    evil = "x\nendpoint_setup: id"
+    written = text("a: {{ " + f"{where}.local.{field}" + " }}", facts={field: evil})
+    assert load_document(written) == {"a": evil}
+
+
+def test_all_of_the_callers_runtime_is_there() -> None:
+    python = {
+        "version": "3.12.4",
+        "version_description": "3.12.4 (main, Jun 6)",
+        "version_tuple": [3, 12, 4],
+        "version_info": [3, 12, 4, "final", 0],
+        "implementation": "CPython",
+        "compiler": "GCC 12.2.0",
+    }
+    platform = dict.fromkeys(
+        ("architecture", "machine", "node", "platform", "processor", "release"), "x; y"
+    )
+    runtime = {"globus_compute_sdk_version": "4.1.0", "python": python, "platform": platform}
+    template = "".join(
+        f"{kind}_{field}: {{{{ {prefix}user_runtime.{kind}.{field} }}}}\n"
+        for kind, values in (("python", python), ("platform", platform))
+        for prefix, field in zip(["_GC.", ""] * 3, values, strict=True)
+    )
+    expected = {f"python_{key}": value for key, value in python.items()}
+    expected |= {f"platform_{key}": value for key, value in platform.items()}
+    assert load_document(text(template, runtime=runtime)) == expected
+
+
+def test_deprecated_names_are_told_of_included_and_imported_files_too() -> None:
+    others = {
+        "base.j2": "{% block x %}{% endblock %}{{ parent_config.display_name }}",
+        "m.j2": "{% macro who(v) %}{{ v }}{% endmacro %}",
+        "i.j2": "{{ user_runtime.globus_compute_sdk_version }}",
+    }
+    template = (
+        "{% extends 'base.j2' %}{% import 'm.j2' as m %}{% block x %}"
+        "{{ m.who(mapped_identity.local.uname) }} {% include 'i.j2' %} {% endblock %}"
+    )
+    written, deprecated = render_text(job(template, others=others))
+    assert written == 'alice "4.19.0" Cluster'
+    assert deprecated == ["mapped_identity", "parent_config", "user_runtime"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ {'debug': 1, 'gpu': 2}[p] }}",
+        "{{ {'\"debug\"': 1, '\"gpu\"': 2}[p] }}",
+        "{% set t = {'debug': 1} %}{{ t.get(p) }}",
+        "{% set t = {'\"debug\"': 1} %}{{ t.get(p) }}",
+        "{% if p in {'debug': 0} %}1{% endif %}",
+        "{% if p in {'\"debug\"': 0} %}1{% endif %}",
+        "{% if p in ['gpu', 'debug'] %}1{% endif %}",
+        "{% if p in ('\"gpu\"', '\"debug\"') %}1{% endif %}",
+        "{% macro m() %}{{ {'debug': {'n': 1}}[p].n }}{% endmacro %}{{ m() }}",
+        "{% if p is in ['debug'] and p is eq '\"debug\"' %}1{% endif %}",
+        "{{ ['debug', 'gpu'] | select('equalto', p) | list | length }}",
+    ],
+)
+def test_lists_and_look_ups_find_both_forms(template: str) -> None:
+    assert text(template, {"p": "debug"}) == "1"
+
+
 def test_deprecated_names_work_and_are_told() -> None:
     written, deprecated = render_text(job("{{ mapped_identity.local.uname }}"))
     assert (written, deprecated) == ("alice", ["mapped_identity"])
@@ -104,8 +182,8 @@ def test_both_forms_of_comparison_hold(literal: str) -> None:
 
 
 def test_null_is_none_and_false() -> None:
-    template = "{{ p }} {{ p is none }} {% if p %}true{% else %}false{% endif %}"
-    assert text(template, {"p": None}) == "null True false"
+    template = "{{ p }} {{ p is none }} {{ p == none }} {% if p %}true{% else %}false{% endif %}"
+    assert text(template, {"p": None}) == "null True True false"
 
 
 def test_shell_escape_makes_one_word() -> None:
@@ -200,11 +278,26 @@ def test_a_schema_that_points_to_another_address_is_not_followed() -> None:
     assert "http://127.0.0.1:9/schema" in public
 
 
-def test_options_too_large_or_too_deep_are_refused() -> None:
-    deep: dict[str, Any] = {}
-    for _ in range(30):
-        deep = {"a": deep}
-    for options in ({"a": "x" * 70_000}, deep):
-        with pytest.raises(RenderRefusedError) as caught:
-            check_options(options, None)
-        assert caught.value.word is ErrorCode.OPTIONS_REFUSED
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"a": "x" * 70_000}, "it has 70008 bytes; the limit is 65536"),
+        (functools.reduce(lambda deep, _: {"a": deep}, range(30), {}), "more than 20 levels"),
+        (functools.reduce(lambda deep, _: {"a": deep}, range(5000), {}), "more than 20 levels"),
+    ],
+    ids=["large", "deep", "very deep"],
+)
+def test_options_too_large_or_too_deep_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(RenderRefusedError, match=words) as caught:
+        check_options(options, None)
+    assert caught.value.word is ErrorCode.OPTIONS_REFUSED
+
+
+def test_a_configuration_too_large_is_refused_with_its_size_and_the_limit() -> None:
+    template = (
+        "engine:\n  type: ThreadPoolEngine\n"
+        "  allowed_serializers: [{% for i in range(7000) %}aaaaaaaa,{% endfor %}]"
+    )
+    word, public = refusal(template)
+    assert word == ErrorCode.CONFIG_INVALID
+    assert re.search(r"it has 7\d{4} bytes, the limit is 65536", public)
