@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
 from devtools.paths import ROOT
-from devtools.say import CannotGoOnError, Reporter
+from devtools.say import CannotGoOnError, Reporter, print_wide
 from devtools.site import Site
 from devtools.stage import Stage
 
@@ -39,6 +38,11 @@ class BenchFailedError(CannotGoOnError):
 def run(where: Path, report: Reporter, *, tasks: int, engines: Sequence[str]) -> dict[str, Any]:
     """Return the figures of `engines`; nothing is left running, or of its accounts."""
     stage = Stage(where, STAGE, PEOPLE, report)
+    machine = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
     figures: dict[str, Any] = {}
     try:
         stage.install()
@@ -48,11 +52,6 @@ def run(where: Path, report: Reporter, *, tasks: int, engines: Sequence[str]) ->
                 figures[engine] = _measure(stage.site, engine, tasks)
     finally:
         stage.strike()
-    machine = {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
-    }
     return {"machine": machine, "engines": figures, "targets": _TARGETS}
 
 
@@ -69,7 +68,9 @@ def missed(figures: Mapping[str, Any]) -> list[str]:
 
 def print_table(figures: Mapping[str, Any]) -> None:
     """Print the figures beside their targets on standard output."""
-    table = Table(title=f"{figures['machine']['cores']} cores", title_justify="left")
+    machine = figures["machine"]
+    title = f"{machine['cores']} cores, load before it began {machine['load_before']}"
+    table = Table(title=title, title_justify="left")
     table.add_column("through the SDK")
     for engine in figures["engines"]:
         table.add_column(_NAMES[engine], justify="right")
@@ -86,7 +87,7 @@ def print_table(figures: Mapping[str, Any]) -> None:
             row.append(f"{values[name] * factor:.2f} {unit}")
             row.append("-" if target is None else f"{target * factor:g} {unit}")
         table.add_row(*row)
-    Console().print(table)
+    print_wide(table)
 
 
 def _reached(name: str, value: float, target: float) -> bool:

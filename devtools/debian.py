@@ -21,9 +21,18 @@ _PROVES: Final = MappingProxyType(
     {
         "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
         "postgresql": "usr/lib/postgresql/*/bin/postgres",
+        "systemd": "usr/bin/systemd-analyze",
         "python3-venv": "usr/lib/python3*/ensurepip/__init__.py",
     }
 )
+PACKAGES_OF_MARKS: Final = MappingProxyType(
+    {
+        "needs_rabbit": "rabbitmq-server",
+        "needs_postgres": "postgresql",
+        "needs_systemd": "systemd",
+    }
+)
+"""Markers of tests -> the package without which they cannot run."""
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from devtools.paths import ROOT
-from devtools.say import Reporter
+from devtools.say import Reporter, print_wide
 from devtools.site import Site
 
 _CALL_S = 180.0
@@ -127,7 +126,8 @@ def print_table(runs: Sequence[Run]) -> None:
     table.add_column("result", overflow="fold")
     table.add_column("seconds", justify="right", no_wrap=True)
     for run in runs:
-        result = run.result if run.error is None else f"refused: {run.error}"
+        failed = "refused" if run.as_expected else "FAILED"
+        result = run.result if run.error is None else f"{failed}: {run.error}"
         table.add_row(
             run.identity,
             run.account or "-",
@@ -136,6 +136,4 @@ def print_table(runs: Sequence[Run]) -> None:
             result,
             f"{run.seconds:.2f}",
         )
-    console = Console()
-    # Piped into a file, rich would assume 80 columns and break the ids.
-    Console(width=None if console.is_terminal else 160).print(table)
+    print_wide(table)

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from devtools import bench, checks, demo, demo_runs, environment, stage, testing
+from devtools import bench, checks, demo, demo_runs, environment, hook, stage, testing
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, last_line
 
@@ -20,15 +20,21 @@ def cli() -> None:
     """Build, check, test, show and measure Chamberlain."""
 
 
-@cli.command()
+@cli.command(short_help="Make the environment and the commit hook.")
 def setup() -> None:
-    """Make the environment: editable install with all extras. Does nothing the second time."""
+    """Make the environment and the commit hook. Does nothing the second time.
+
+    The environment is .venv with an editable install and all extras; the hook runs the checks
+    that take a second. A hook of your own is left alone.
+    """
     report = Reporter()
     environment.ensure(environment.EVERYTHING, report)
+    where = hook.install()
+    report.line(f"Commit hook: {where}" if where else "No commit hook was written.")
     report.line(f"Ready: {ROOT}/.venv. Next: ./dev check")
 
 
-@cli.command()
+@cli.command(short_help="Run the quick gate (under a minute).")
 @click.argument("only", nargs=-1)
 def check(only: tuple[str, ...]) -> None:
     """Run the quick gate: ruff, mypy, import contracts, unit tests, house rules.
@@ -38,7 +44,7 @@ def check(only: tuple[str, ...]) -> None:
     sys.exit(checks.run(only))
 
 
-@cli.command()
+@cli.command(short_help="Run test groups on a real RabbitMQ and PostgreSQL.")
 @click.argument("chosen", nargs=-1, metavar="[GROUP]...")
 @click.option(
     "--without",
@@ -63,7 +69,7 @@ def test(chosen: tuple[str, ...], without: tuple[str, ...], words: str, first: b
     sys.exit(testing.run(chosen, without, more))
 
 
-@cli.command("demo")
+@cli.command("demo", short_help="Two people, two local accounts, for real.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
 @click.option("--keep", is_flag=True, help="Leave it running, and say how to use it.")
 @click.option("--down", is_flag=True, help="Stop it and remove all that it made.")
@@ -94,7 +100,7 @@ def demo_command(as_json: bool, keep: bool, down: bool) -> None:
     sys.exit(last_line(passed, len(runs) - passed, to_stderr=as_json))
 
 
-@cli.command("bench")
+@cli.command("bench", short_help="Cold start, warm round trip, tasks a second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--tasks", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
 @click.option(
@@ -126,7 +132,7 @@ def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. 0: all passed. 1: something failed. 2: it could not be tried."""
     try:
         cli(prog_name="./dev")
     except CannotGoOnError as error:

@@ -8,3 +8,6 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 VENV: Final = ROOT / ".venv"
 PYTHON: Final = VENV / "bin" / "python"
+
+COUNTS_VARIABLE: Final = "CHAMBERLAIN_TEST_COUNTS"
+"""Names the file in which our pytest plugin leaves its counts."""

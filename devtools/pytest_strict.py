@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-COUNTS_VARIABLE = "CHAMBERLAIN_TEST_COUNTS"
+from devtools.paths import COUNTS_VARIABLE
 
 _counts: Counter[str] = Counter()
 _skipped: list[str] = []

@@ -10,6 +10,10 @@ from typing import Final
 
 MAX_LINES: Final = 400
 
+_MADE: Final = frozenset(
+    {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "build", "dist"}
+)
+
 # Written with character classes, so that this file does not contain what it looks for.
 _PATTERNS: Final = (
     (
@@ -31,15 +35,22 @@ _TODO: Final = re.compile(r"#\s*(TODO|FIXME|XXX)\b(?!.*#\d)")
 
 
 def tracked_files(root: Path) -> list[Path]:
-    """Return the files that are, or would be, in the repository."""
-    listed = subprocess.run(
-        # A clone of another account's, such as a CI's, is no danger to `ls-files`.
-        ["git", "-c", f"safe.directory={root}", "ls-files", "-z", "-co", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        check=True,
-    ).stdout.decode()
-    paths = [root / name for name in listed.split("\0") if name]
+    """Return the files that are, or would be, in the repository.
+
+    Where there is no git, or no repository (an unpacked archive): all but what we make.
+    """
+    try:
+        listed = subprocess.run(
+            # A clone of another account's, such as a CI's, is no danger to `ls-files`.
+            ["git", "-c", f"safe.directory={root}", "ls-files", "-z", "-co", "--exclude-standard"],
+            cwd=root,
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+    except (OSError, subprocess.CalledProcessError):
+        paths = [path for path in root.rglob("*") if not _MADE & set(path.parts)]
+    else:
+        paths = [root / name for name in listed.split("\0") if name]
     return [path for path in paths if path.is_file()]
 
 

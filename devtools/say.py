@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.table import Table
 
 
 class CannotGoOnError(RuntimeError):
@@ -51,6 +52,12 @@ class Reporter:
             self._console.print(f"{text} {took}", markup=False)
         else:
             self.line(f"{text}: {word} {took}")
+
+
+def print_wide(table: Table) -> None:
+    """Print a table on standard output; piped into a file it is not squeezed into 80 columns."""
+    is_terminal = Console().is_terminal
+    Console(width=None if is_terminal else 160).print(table)
 
 
 def last_line(passed: int, failed: int, *, to_stderr: bool = False) -> int:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devtools import debian, environment
-from devtools.paths import PYTHON, ROOT
-from devtools.pytest_strict import COUNTS_VARIABLE
+from devtools.paths import COUNTS_VARIABLE, PYTHON, ROOT
 from devtools.say import Reporter, last_line
 
 # Unit tests need no service; every other group may.
@@ -36,7 +35,7 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     wanted = list(chosen) or groups()
     environment.ensure(environment.EVERYTHING, report)
     if set(wanted) - _PLAIN:
-        needed = {"needs_rabbit": "rabbitmq-server", "needs_postgres": "postgresql"}
+        needed = debian.PACKAGES_OF_MARKS
         debian.ensure([needed[mark] for mark in needed if mark not in without], report)
     if os.geteuid() != 0 and "needs_root" not in without:
         report.line(

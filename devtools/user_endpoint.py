@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from chamberlain_endpoint.rendered import ConfigInvalidError, parse
 from chamberlain_wire import topology
 from chamberlain_wire.broker.port import Delivery, Outgoing
 from chamberlain_wire.broker.rabbit import RabbitBroker
@@ -153,6 +154,14 @@ class HubSide:
         self.broker.ack(delivery)
 
 
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manager would send; a faulty one goes as it is."""
+    try:
+        return parse(dict(config)).model_dump(mode="json")
+    except ConfigInvalidError:
+        return dict(config)
+
+
 class UserEndpointProcess:
     """The process, with its order written and its lease kept until `hold_breath`."""
 
@@ -187,7 +196,7 @@ class UserEndpointProcess:
             "endpoint": new_id(),
             "user_endpoint": hub.user_endpoint,
             "command": new_id(),
-            "config": dict(config),
+            "config": _checked(config),
             "credentials": hub.credentials(url),
             "state_dir": str(state_dir),
             "lease_s": lease_s,

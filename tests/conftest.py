@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devtools import debian
+from devtools import programs as installed
 from devtools.postgres import PrivatePostgres
+from devtools.programs import Programs
 from devtools.rabbit import PrivateRabbit
+from devtools.say import Reporter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {"needs_root": "root is needed"} if os.geteuid() != 0 else {}
     reasons |= {
         mark: f"not installed: {package}"
-        for mark, package in (("needs_rabbit", "rabbitmq-server"), ("needs_postgres", "postgresql"))
+        for mark, package in debian.PACKAGES_OF_MARKS.items()
         if debian.missing([package])
     }
     for item in items:
@@ -46,3 +51,18 @@ def postgres() -> Iterator[PrivatePostgres]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def public_folder() -> Iterator[Path]:
+    """A folder that other accounts can enter, and that is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="chtest-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def programs(public_folder: Path) -> Programs:
+    """Chamberlain installed from the checkout where every account can run it."""
+    return installed.install(public_folder / "venv", Reporter())

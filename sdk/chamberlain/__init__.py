@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chamberlain.batch import Batch
     from chamberlain.client import Client
     from chamberlain.errors import (
         AuthenticationError,
         ChamberlainError,
         ConfigError,
         ConflictError,
+        DeserializationError,
         ForbiddenError,
         HubError,
         HubUnavailableError,
@@ -26,38 +28,53 @@ if TYPE_CHECKING:
         SerializationError,
         TaskExecutionFailed,
         TaskPendingError,
+        VersionMismatchWarning,
     )
     from chamberlain.executor import Executor
     from chamberlain.futures import ChamberlainFuture
+    from chamberlain.progress import as_completed
+    from chamberlain.shell import MPIFunction, ShellFunction, ShellResult
     from chamberlain_wire.serialize import Serializer, assume_installed, serializer
 
 __all__ = [
     "AuthenticationError",
+    "Batch",
     "ChamberlainError",
     "ChamberlainFuture",
     "Client",
     "ConfigError",
     "ConflictError",
+    "DeserializationError",
     "Executor",
     "ForbiddenError",
     "HubError",
     "HubUnavailableError",
     "InvalidRequestError",
+    "MPIFunction",
     "NotFoundError",
     "PayloadTooLargeError",
     "SerializationError",
     "Serializer",
+    "ShellFunction",
+    "ShellResult",
     "TaskExecutionFailed",
     "TaskPendingError",
+    "VersionMismatchWarning",
+    "as_completed",
     "assume_installed",
     "serializer",
 ]
 
 _ELSEWHERE = {
+    "Batch": "chamberlain.batch",
     "Client": "chamberlain.client",
     "ChamberlainFuture": "chamberlain.futures",
     "Executor": "chamberlain.executor",
+    "MPIFunction": "chamberlain.shell",
     "Serializer": "chamberlain_wire.serialize",
+    "ShellFunction": "chamberlain.shell",
+    "ShellResult": "chamberlain.shell",
+    "as_completed": "chamberlain.progress",
     "assume_installed": "chamberlain_wire.serialize",
     "serializer": "chamberlain_wire.serialize",
 }

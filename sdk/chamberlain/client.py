@@ -8,23 +8,18 @@ from itertools import islice
 from typing import Any, Final
 
 from chamberlain import config
+from chamberlain.batch import Batch
 from chamberlain.errors import TaskPendingError
 from chamberlain.functions import Function, registration
+from chamberlain.hardware import report
 from chamberlain.outcomes import from_rest, value_of
 from chamberlain.rest import Rest
-from chamberlain.runtime import user_runtime
-from chamberlain_wire.ids import (
-    new_id,
-    parse_endpoint_id,
-    parse_function_id,
-    parse_task_id,
-)
+from chamberlain_wire.ids import parse_endpoint_id, parse_function_id, parse_task_id
 from chamberlain_wire.messages import Result
 from chamberlain_wire.serialize import (
     DEFAULT,
     Serializer,
     pack_function,
-    pack_payload,
     pack_source,
 )
 
@@ -113,7 +108,7 @@ class Client:
         )
         return self._register(packed, using, description, public, group)
 
-    def register_source(
+    def register_source_code(
         self,
         source: str,
         function_name: str,
@@ -126,6 +121,10 @@ class Client:
         packed = Function(function_name, pack_source(function_name, source))
         return self._register(packed, self.serializer, description, public, group)
 
+    def functions(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """Return your own functions, newest first, without their code."""
+        return list(self.rest.get("/v3/functions", limit=str(limit))["functions"])
+
     def get_function(self, function_id: Id) -> dict[str, Any]:
         """Return what the hub tells about a function."""
         return dict(self.rest.get(f"/v2/functions/{parse_function_id(str(function_id))}"))
@@ -134,7 +133,7 @@ class Client:
         """Make a function of yours unavailable for new tasks."""
         self.rest.delete(f"/v2/functions/{parse_function_id(str(function_id))}")
 
-    def run(
+    def run(  # noqa: PLR0913 - the call and what it may need
         self,
         function_id: Id,
         endpoint_id: Id,
@@ -142,24 +141,55 @@ class Client:
         kwargs: Mapping[str, Any] | None = None,
         *,
         user_endpoint_config: Mapping[str, Any] | None = None,
+        resource_specification: Mapping[str, Any] | None = None,
+        result_serializers: Sequence[str] = (),
     ) -> str:
         """Run a registered function once and return the task's id, for `get_result`.
 
         For more than a few tasks, or to be told of results, use an `Executor`.
         """
-        function, task_id = parse_function_id(str(function_id)), new_id()
-        payload = pack_payload(args, kwargs or {}, self.serializer)
-        body: dict[str, Any] = {
-            "tasks": {function: [payload]},
-            "task_ids": {function: [task_id]},
-            "create_queue": False,
-            "user_runtime": user_runtime(),
-        }
-        if user_endpoint_config is not None:
-            body["user_endpoint_config"] = dict(user_endpoint_config)
+        batch = self.create_batch(
+            user_endpoint_config=user_endpoint_config,
+            resource_specification=resource_specification,
+            result_serializers=result_serializers,
+        )
+        task_id = batch.add(function_id, args, kwargs)
+        self.batch_run(endpoint_id, batch)
+        return task_id
+
+    def create_batch(self, **common: Any) -> Batch:
+        """Return an empty batch of calls, for `batch_run`.
+
+        Args:
+            common: `task_group_id`, `resource_specification`, `user_endpoint_config` and
+                `result_serializers`, as an `Executor` has them; `request_queue=True` for
+                results that an `Executor` shall follow by `reload_tasks`.
+
+        Raises:
+            InvalidRequestError: resources that no endpoint would take.
+            SerializationError: an unknown name in `result_serializers`.
+        """
+        return Batch(self.serializer, **common)
+
+    def batch_run(self, endpoint_id: Id, batch: Batch) -> dict[str, Any]:
+        """Run the calls of `batch`, all or none.
+
+        Returns:
+            `tasks` (function id -> task ids), `task_group_id`, `endpoint_id`, `request_id`.
+
+        Raises:
+            InvalidRequestError: nothing was added to it.
+        """
         endpoint = parse_endpoint_id(str(endpoint_id))
-        answer = self.rest.post(f"/v3/endpoints/{endpoint}/submit", body)
-        return str(answer["tasks"][function][0])
+        return dict(self.rest.post(f"/v3/endpoints/{endpoint}/submit", batch.prepare()))
+
+    def get_worker_hardware_details(self, endpoint_id: Id, **common: Any) -> str:
+        """Ask a worker what its machine is made of; return the task's id, for `get_result`.
+
+        Args:
+            common: see `run`.
+        """
+        return self.run(self.register_function(report), endpoint_id, **common)
 
     def get_task(self, task_id: Id) -> dict[str, Any]:
         """Return the hub's document of a task: `status`, and its end in packed form."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from chamberlain_wire.errors import ChamberlainError, ErrorCode, SerializationError
+from chamberlain_wire.errors import (
+    ChamberlainError,
+    DeserializationError,
+    ErrorCode,
+    SerializationError,
+)
 
 __all__ = [
     "AuthenticationError",
     "ChamberlainError",
     "ConfigError",
     "ConflictError",
+    "DeserializationError",
     "ForbiddenError",
     "HubError",
     "HubUnavailableError",
@@ -21,6 +27,7 @@ __all__ = [
     "SerializationError",
     "TaskExecutionFailed",
     "TaskPendingError",
+    "VersionMismatchWarning",
 ]
 
 
@@ -140,6 +147,14 @@ class TaskExecutionFailed(ChamberlainError):  # noqa: N818 - the name that users
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.remote_traceback, self.word, self.task_id, self.details)
+
+
+class VersionMismatchWarning(UserWarning):
+    """The workers run another Python than this one; the text names both versions.
+
+    Functions travel as bytecode by default, which does not always survive the difference: use
+    `serializer(code="AllCodeStrategies")`. Where warnings are errors, tasks are not sent.
+    """
 
 
 def _rebuild(text: str, word: str, task_id: str, details: dict[str, Any]) -> TaskExecutionFailed:

@@ -21,6 +21,8 @@ from chamberlain.functions import Function, registered
 from chamberlain.futures import ChamberlainFuture
 from chamberlain.link import HubLink
 from chamberlain.outcomes import from_rest, settle
+from chamberlain.resources import check_mpi, check_resources, strategy_names
+from chamberlain.shell import MPIFunction
 from chamberlain_wire.ids import new_id, parse_endpoint_id, parse_task_group_id
 from chamberlain_wire.serialize import Serializer, pack_payload
 
@@ -44,13 +46,18 @@ class Executor(concurrent.futures.Executor):
         client: how to reach the hub; by default as the environment and configuration say.
         task_group_id: UUID that binds tasks together, for `reload_tasks`. One process at a
             time may use it. A new one by default.
-        resource_specification: what each task needs, for engines that know (MPI).
+        resource_specification: what each task needs: `num_nodes`, `ranks_per_node`,
+            `num_ranks` and `launcher_options` for MPI, `priority` for Parsl.
         user_endpoint_config: options for the endpoint's configuration template. Different
             options mean different user endpoints.
         label: shown in `repr`.
         batch_size: most tasks in one request. There is no delay to gather them.
-        serializer: see `chamberlain.serializer`.
+        serializer: see `chamberlain.serializer`; its `allowed` is what results may come by.
         result_serializers: names of strategies that the worker shall try for results.
+
+    Raises:
+        InvalidRequestError: options or resources that no endpoint would take.
+        SerializationError: an unknown name in `result_serializers`.
     """
 
     def __init__(  # noqa: PLR0913 - the arguments that users of the public clients know
@@ -76,7 +83,7 @@ class Executor(concurrent.futures.Executor):
         self.user_endpoint_config = user_endpoint_config
         self.resource_specification = resource_specification
         self._serializer = serializer or self.client.serializer
-        self._result_serializers = tuple(result_serializers)
+        self.result_serializers = result_serializers
         self._lock = threading.Lock()
         self._shut = False
         self._link: HubLink | None = None
@@ -126,8 +133,19 @@ class Executor(concurrent.futures.Executor):
 
     @resource_specification.setter
     def resource_specification(self, value: Mapping[str, Any] | None) -> None:
+        check_resources(value)
         self._resources_json = _canonical("resource_specification", value)
         self._resources = value
+        self._destination = None
+
+    @property
+    def result_serializers(self) -> Sequence[str]:
+        """Strategies that the worker tries for the results of the next tasks, in this order."""
+        return self._result_serializers
+
+    @result_serializers.setter
+    def result_serializers(self, value: Sequence[str]) -> None:
+        self._result_serializers = strategy_names(value)
         self._destination = None
 
     @property
@@ -140,11 +158,14 @@ class Executor(concurrent.futures.Executor):
 
         Raises:
             SerializationError: function or arguments cannot travel; the text says which.
+            InvalidRequestError: an `MPIFunction`, and nothing says how many ranks it has.
             RuntimeError: the executor was shut down.
 
         The future raises what the function raised, caused by `TaskExecutionFailed` with the
         remote traceback; or why the task did not run: see `chamberlain.errors`.
         """
+        if isinstance(fn, MPIFunction):
+            check_mpi(self._resources)
         link = self._open_link()
         return self._send(link, link.functions.packed(fn), args, kwargs)
 
@@ -160,6 +181,10 @@ class Executor(concurrent.futures.Executor):
     def register_function(self, fn: Callable[..., Any], **details: Any) -> str:
         """Register `fn` at the hub and return its id; see `Client.register_function`."""
         return self.client.register_function(fn, serializer=self._serializer, **details)
+
+    def register_source_code(self, source: str, function_name: str, **details: Any) -> str:
+        """Register a function given as text; see `Client.register_source_code`."""
+        return self.client.register_source_code(source, function_name, **details)
 
     def map(
         self,
@@ -224,12 +249,22 @@ class Executor(concurrent.futures.Executor):
         else:
             link.finish_later()
 
+    async def __aenter__(self) -> Executor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
+        # Waiting blocks; other coroutines shall run meanwhile.
+        await asyncio.to_thread(self.shutdown)
+
     def _send(
         self, link: HubLink, function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> ChamberlainFuture:
         payload = msgspec.Raw(msgspec.json.encode(pack_payload(args, kwargs, self._serializer)))
-        future = ChamberlainFuture(new_id())
-        link.send(self._to(), Call(future, function, payload))
+        to = self._to()
+        future = ChamberlainFuture(new_id(), to.endpoint_id)
+        link.send(to, Call(future, function, payload))
         self._submitted += 1
         return future
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Generator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -14,16 +15,25 @@ class ChamberlainFuture(Future[Any]):
     `cancel()` is honest: True only while the task has not been sent; afterwards it returns
     False, because the task may run.
 
+    In a coroutine it can be awaited; many can, with `asyncio.gather(*futures)`.
+
     Attributes:
         task_id: made here, before the task is sent; good for `Client.get_task`.
+        endpoint_id: where it was sent to; empty when that is not known.
     """
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, endpoint_id: str = "") -> None:
         super().__init__()
         self.task_id = task_id
+        self.endpoint_id = endpoint_id
 
     def __repr__(self) -> str:
         return f"<ChamberlainFuture {self.task_id} {self._state.lower()}>"
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
 
 
 def fail(future: ChamberlainFuture, error: BaseException) -> None:

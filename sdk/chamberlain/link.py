@@ -14,6 +14,8 @@ from chamberlain.outcomes import settle
 from chamberlain.rest import Rest
 from chamberlain.results import OpenBroker, ResultStream, open_rabbit
 from chamberlain.submission import Submission
+from chamberlain.versions import Versions
+from chamberlain_wire.messages import Result
 from chamberlain_wire.serialize import Serializer
 
 _FLUSH_S: Final = 10.0
@@ -38,13 +40,16 @@ class HubLink:
         self.functions = Functions(
             serializer, lambda body: str(rest.post("/v3/functions", body)["function_uuid"])
         )
-        self.results = ResultStream(
-            rest,
-            self.open_tasks,
-            lambda future, result: settle(future, result, serializer),
-            open_broker,
+        versions = Versions(rest, serializer)
+
+        def settled(future: ChamberlainFuture, result: Result) -> None:
+            versions.learn(future.endpoint_id, result.details or {})
+            settle(future, result, serializer)
+
+        self.results = ResultStream(rest, self.open_tasks, settled, open_broker)
+        submission = Submission(
+            rest.post, self.functions, self.results.watch, before=versions.check
         )
-        submission = Submission(rest.post, self.functions, self.results.watch)
         self._sender = Sender(submission.send, batch_size=batch_size)
 
     def send(self, to: Destination, call: Call) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from chamberlain.errors import SerializationError, TaskExecutionFailed
 from chamberlain.futures import ChamberlainFuture, fail
+from chamberlain.runtime import dill_version
+from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.messages import ErrorDetails, Result
 from chamberlain_wire.serialize import Serializer, unpack_exception, unpack_result
 from chamberlain_wire.states import ENDED, TaskState
@@ -50,7 +52,7 @@ def value_of(result: Result, serializer: Serializer) -> Any:
         details=result.details,
     )
     _note_versions(failure, result.details or {})
-    original = unpack_exception(result.exception)
+    original = unpack_exception(result.exception, serializer.allowed)
     # SystemExit and its like ended the task over there; they must not end this process, too.
     if isinstance(original, Exception):
         raise original from failure
@@ -93,3 +95,9 @@ def _note_versions(error: BaseException, details: Mapping[str, Any]) -> None:
             f"The worker runs Python {there}, and this is Python {here}: functions and objects "
             "do not always survive the difference. AllCodeStrategies sends source as well."
         )
+    dill_there, dill_here = str(details.get("dill_version") or ""), dill_version()
+    packing = isinstance(error, SerializationError) or (
+        isinstance(error, TaskExecutionFailed) and error.word == ErrorCode.SERIALIZATION
+    )
+    if packing and dill_there and dill_there != dill_here:
+        error.add_note(f"The worker has dill {dill_there}, and here is dill {dill_here}.")

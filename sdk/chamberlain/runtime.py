@@ -48,6 +48,14 @@ def function_meta(serializer: str) -> dict[str, str]:
 
 
 @functools.cache
+def dill_version() -> str:
+    """Return the version of dill, which packs functions and data."""
+    from importlib.metadata import version as installed
+
+    return installed("dill")
+
+
+@functools.cache
 def version() -> str:
     """Return the version of this distribution."""
     from importlib.metadata import version as installed

@@ -19,6 +19,7 @@ from chamberlain.errors import (
     InvalidRequestError,
     NotFoundError,
     PayloadTooLargeError,
+    VersionMismatchWarning,
 )
 from chamberlain.functions import Function, Functions
 from chamberlain.futures import fail
@@ -34,6 +35,7 @@ class Submission:
     Args:
         post: (path, body) -> answer, as `Rest.post`.
         accepted: called with the task group whenever the hub took a batch for it.
+        before: called with the endpoint's id before each batch; what it raises ends the batch.
     """
 
     def __init__(
@@ -41,14 +43,18 @@ class Submission:
         post: Callable[[str, object], Any],
         functions: Functions,
         accepted: Callable[[str], None],
+        *,
+        before: Callable[[str], None] = lambda _endpoint_id: None,
     ) -> None:
         self._post = post
         self._functions = functions
         self._accepted = accepted
+        self._before = before
 
     def send(self, to: Destination, calls: list[Call]) -> None:
         """Send `calls`; those that cannot be sent end with the reason."""
         try:
+            self._before(to.endpoint_id)
             self._send(to, calls)
         except HubError as error:
             parts = _parts(calls, error)
@@ -57,7 +63,7 @@ class Submission:
                     self.send(to, part)
             else:
                 self._fail(calls, error)
-        except ChamberlainError as error:
+        except (ChamberlainError, VersionMismatchWarning) as error:
             self._fail(calls, error)
         except BaseException as error:
             # A fault of ours must not leave futures without an end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -267,3 +268,13 @@ def test_a_queue_that_appears_later_is_consumed(make: Make, broker: DroppableBro
     send(broker, late, b"x")
     assert came.get(timeout=WAIT_S).body == b"x"
     broker.delete_queue(late)
+
+
+def test_one_that_is_closed_before_it_was_open_ends_quietly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        broker = RabbitBroker(Secret(f"amqp://a:b@127.0.0.1:{port}/%2F"), name="contract")
+        with pytest.raises(LinkLostError):
+            broker.open(timeout_s=0.3)
+        # An error in its thread would fail this test: warnings are errors.
+        broker.close()

@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -285,6 +286,17 @@ def test_a_function_comes_back_as_it_was(store: Store) -> None:
     store.add_function(function)
     assert store.function(function.id) == function
     assert store.function(new_id()) is None
+
+
+def test_own_functions_are_listed_newest_first_without_code(store: Store) -> None:
+    owner = IdentityId(new_id())
+    old, new, gone = (_function(owner, created_at=at) for at in (1.0, 2.0, 3.0))
+    for function in (new, old, gone, _function(IdentityId(new_id()))):
+        store.add_function(function)
+    store.delete_function(gone.id, owner)
+    listed = store.functions_of(owner, 10)
+    assert listed == [replace(new, code=""), replace(old, code="")]
+    assert store.functions_of(owner, 1) == listed[:1]
 
 
 def test_a_deleted_function_is_unknown_but_accepted_tasks_still_find_its_code(store: Store) -> None:

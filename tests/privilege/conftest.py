@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.launcher_builders import STAND_IN
 
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account
+
+if TYPE_CHECKING:
+    from tests.privilege.launcher_process import LauncherProcess
 
 GROUP = f"chtestg{os.getpid()}"
 """Other sessions may run at the same time: names carry the session's number."""
@@ -97,3 +102,21 @@ def until(is_so: Callable[[], bool], deadline_s: float = 20.0) -> None:
     while not is_so():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def launcher(open_folder: Path, other_account: Account) -> Iterator[LauncherProcess]:
+    """The real launcher, not started yet; killed at the end of the test."""
+    from tests.privilege.launcher_process import LauncherProcess
+
+    made = LauncherProcess(open_folder, other_account)
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def running(launcher: LauncherProcess) -> LauncherProcess:
+    """The real launcher, started."""
+    launcher.start()
+    return launcher

@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.launcher_builders import ENDPOINT, STAND_IN, SYSTEM_PYTHON, UEP, Hub
 from tests.privilege.conftest import until
 
-from chamberlain_endpoint.launcher.client import LauncherClient, LauncherUnreachableError
+from chamberlain_endpoint.launcher.client import (
+    LauncherClient,
+    LauncherRefusedError,
+    LauncherUnreachableError,
+)
 from chamberlain_endpoint.launcher.protocol import Account, Launch
 
 # All that differs from the real program: what runs in place of a user endpoint, and that the
@@ -152,3 +157,16 @@ def unix_sockets(pid: int) -> set[str]:
     """Return the kernel's numbers of all Unix sockets in the network namespace of `pid`."""
     lines = Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]
     return {line.split()[6] for line in lines}
+
+
+def username_of(account: Account) -> str:
+    """Return the name that the test mapping maps to `account`."""
+    return f"{account.uname}@example.edu"
+
+
+def refusal(launcher: LauncherProcess, token: str) -> LauncherRefusedError:
+    """Return why a launch was refused, after a look that nothing came of it."""
+    with pytest.raises(LauncherRefusedError) as caught:
+        launcher.launch(token)
+    assert launcher.client.list().running == ()
+    return caught.value

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from tests.launcher_builders import ALICE, ENDPOINT, STAND_IN, SYSTEM_PYTHON, UE
 from tests.privilege.conftest import processes_of, until
 from tests.privilege.launcher_process import PROGRAM
 
-import chamberlain_endpoint
-import chamberlain_wire
 from chamberlain_endpoint.launcher.client import LauncherClient, LauncherRefusedError
 from chamberlain_endpoint.launcher.protocol import Account, Launch
 from chamberlain_wire.errors import ErrorCode
+from devtools.programs import Programs
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 
@@ -27,7 +24,7 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 class Single:
     """A launcher that runs as `account`."""
 
-    def __init__(self, folder: Path, account: Account, mode: str = "single") -> None:
+    def __init__(self, folder: Path, account: Account, programs: Programs) -> None:
         self.folder = folder
         self.account = account
         self.hub = Hub()
@@ -37,7 +34,7 @@ class Single:
         self.socket = self.home / "run" / "launcher.sock"
         self.config = self.home / "launcher.toml"
         lines = {
-            "mode": mode,
+            "mode": "single",
             "endpoint_id": ENDPOINT,
             "owner_identity": ALICE,
             "socket": str(self.socket),
@@ -47,7 +44,7 @@ class Single:
         text = "\n".join(f'{name} = "{value}"' for name, value in lines.items())
         self.config.write_text(f'{text}\nhub_keys = ["{self.hub.public_text}"]\n')
         os.chown(self.config, account.uid, account.gid)
-        self.python = make_python(folder)
+        self.python = programs.python
         self.client = LauncherClient(self.socket)
 
     def start(self, behaviour: str, *, uid: int | None = None) -> subprocess.Popen[bytes]:
@@ -72,36 +69,9 @@ class Single:
         return document
 
 
-def make_python(folder: Path) -> Path:
-    """Make an interpreter that every account can run and that finds our packages."""
-    version = subprocess.run(
-        [SYSTEM_PYTHON, "-c", "import sys; print(sys.version_info[:2])"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    packages = [Path(sysconfig.get_path("purelib"))]
-    for ours in (chamberlain_endpoint, chamberlain_wire):
-        assert ours.__file__ is not None
-        packages.append(Path(ours.__file__).parent.parent)
-    closed = [
-        step
-        for path in packages
-        for step in (path, *path.parents)
-        if not step.stat().st_mode & 0o001
-    ]
-    if version.stdout.strip() != str(tuple(sys.version_info[:2])) or closed:
-        pytest.skip("no interpreter with our packages that an ordinary account can run")
-    made = folder / "venv"
-    subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(made)], check=True)
-    (site,) = made.glob("lib/python*/site-packages")
-    (site / "ours.pth").write_text("\n".join(map(str, packages)))
-    return made / "bin" / "python"
-
-
 @pytest.fixture
-def single(open_folder: Path, account: Account) -> Single:
-    return Single(open_folder, account)
+def single(open_folder: Path, account: Account, programs: Programs) -> Single:
+    return Single(open_folder, account, programs)
 
 
 @pytest.fixture
@@ -145,11 +115,12 @@ def test_nobody_else_comes_in(running: Single) -> None:
     [("single", True, "root must not run their functions"), ("multi", False, "needs root")],
 )
 def test_the_form_must_fit_who_runs_it(
-    open_folder: Path, account: Account, mode: str, as_root: bool, fault: str
+    single: Single, mode: str, as_root: bool, fault: str
 ) -> None:
-    single = Single(open_folder, account, mode)
+    account = single.account
     if mode == "multi":
         text = single.config.read_text().replace(f'owner_identity = "{ALICE}"', "")
+        text = text.replace('mode = "single"', 'mode = "multi"')
         mapping = single.home / "mapping.json"
         mapping.write_text("[]")
         single.config.write_text(

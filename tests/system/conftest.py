@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from typing import Any
 import pytest
 
 from chamberlain import Client, Executor
-from devtools import programs as installed
 from devtools.accounts import MadeAccounts
 from devtools.processes import standing_below
 from devtools.programs import Programs
@@ -74,21 +71,6 @@ SCHEMA = """\
 """
 
 Open = Callable[..., Executor]
-
-
-@pytest.fixture(scope="session")
-def public_folder() -> Iterator[Path]:
-    """A folder that other accounts can enter, and that is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="chtest-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def programs(public_folder: Path) -> Programs:
-    """Chamberlain installed from the checkout where every account can run it."""
-    return installed.install(public_folder / "venv", Reporter())
 
 
 @pytest.fixture(scope="session")

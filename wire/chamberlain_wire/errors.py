@@ -98,3 +98,9 @@ class SerializationError(ChamberlainError):
 
     code = ErrorCode.SERIALIZATION
     public = "A function, argument or result could not be serialized."
+
+
+class DeserializationError(SerializationError):
+    """A text cannot, or must not, be made into an object here."""
+
+    public = "A function, argument or result could not be read."

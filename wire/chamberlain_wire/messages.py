@@ -57,7 +57,8 @@ class ErrorDetails(msgspec.Struct, frozen=True, kw_only=True):
     user_message: str
 
 
-class Result(Message, frozen=True, kw_only=True):
+# What is empty is left out: the public SDK warns of each field that it does not know.
+class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
     """How a task ended. Sent by the user endpoint, stored and forwarded by the hub, read by
     the SDK. A repeat changes nothing: a task ends once.
 

@@ -23,28 +23,34 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Return None: the answer becomes an error."""
 
 
-def ask(url: str, token: str | None) -> dict[str, Any]:
-    """Return the JSON object at `url`, or `{"error": sentence}`."""
+def ask(url: str, token: str | None, method: str = "GET") -> dict[str, Any]:
+    """Return the JSON object at `url`, or `{"error": sentence}`; both with the hub's `date`."""
     headers = {"Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     try:
         # The command line let through http and https only.
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
             document = json.loads(answer.read(_MAX_ANSWER_BYTES))
+            date = answer.headers.get("Date", "")
     except urllib.error.HTTPError as error:
-        return {"error": f"it answered {error.code} {error.reason}", "status": error.code}
+        date = error.headers.get("Date", "")
+        said = f"it answered {error.code} {error.reason}"
+        return {"error": said, "status": error.code, "date": date}
     except (OSError, ValueError) as error:
         return {"error": str(getattr(error, "reason", error))}
-    return document if isinstance(document, dict) else {"error": "it answered no JSON object"}
+    if not isinstance(document, dict):
+        document = {} if method == "DELETE" else {"error": "it answered no JSON object"}
+    return document | {"date": date}
 
 
 def main() -> None:
     """Answer the question on standard input."""
     question = json.load(sys.stdin)
-    json.dump(ask(question["url"], question.get("token")), sys.stdout)
+    method = question.get("method", "GET")
+    json.dump(ask(question["url"], question.get("token"), method), sys.stdout)
 
 
 if __name__ == "__main__":

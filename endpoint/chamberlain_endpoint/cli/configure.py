@@ -7,18 +7,16 @@ import json
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from chamberlain_endpoint.cli import accounts, files, hub, layout
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.files import Facts, File, Overrides
 from chamberlain_endpoint.cli.layout import Layout
 from chamberlain_wire.ids import new_id
-
-_MAX_TOKEN_CHARS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,7 @@ class Wish:
     Attributes:
         hub_key_text: content of the key file; None: ask the hub.
         owner: single-account form: the identity to let in; None: the token's owner.
+        more: further keys of config.yaml.
     """
 
     name: str
@@ -39,6 +38,7 @@ class Wish:
     email: str | None
     owner: str | None
     brought: Overrides
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,13 @@ def configure(wish: Wish) -> Configured:
     facts = Facts(
         endpoint_id=endpoint_id,
         hub_url=wish.hub_url,
-        token=_one_token(wish.token),
+        token=hub.one_token(wish.token),
         hub_keys=tuple(keys),
         display_name=wish.display_name,
         email=wish.email,
         owner="" if where.multi else wish.owner or hub.owner(wish.hub_url, wish.token, None),
         manager_user=account.pw_name if account else "",
+        more=wish.more,
     )
     try:
         written = files.all_files(where, facts, wish.brought)
@@ -165,10 +166,3 @@ def _messages(log: str) -> list[str]:
         except (ValueError, TypeError, KeyError):
             said.append(line)
     return said or ["a check failed without a word"]
-
-
-def _one_token(text: str) -> str:
-    token = text.strip()
-    if not token or len(token) > _MAX_TOKEN_CHARS or any(letter.isspace() for letter in token):
-        raise CommandFailedError("The token file must hold one token, and nothing else.")
-    return token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
@@ -115,12 +116,14 @@ def stop(endpoint: Known) -> bool:
     """
     where = endpoint.layout
     pid = _supervisor_pid(where)
-    # A supervisord that does not answer on its socket may still hear a signal.
-    if not supervisord.shut_down(where) and pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 15)
-    elif pid is None and not _processes_of(endpoint):
+    if pid is None and not _processes_of(endpoint):
         return False
+    if not supervisord.shut_down(where):
+        # It does not answer on its socket, but may hear a signal; or it was killed, and what
+        # it ran goes on without it.
+        for one in {pid} if pid is not None else _daemons_of(endpoint):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGTERM)
     if not _within(_STOP_S, lambda: not _left(endpoint, pid)):
         left = ", ".join(str(one) for one in sorted(_left(endpoint, pid)))
         raise CommandFailedError(
@@ -169,7 +172,7 @@ def _settings(where: Layout) -> LauncherSettings:
 def _prepare(endpoint: Known) -> list[str]:
     """Write supervisord's configuration; return its command."""
     where, user = endpoint.layout, endpoint.settings.manager_user
-    if supervisord.programs(where) is not None:
+    if supervisord.programs(where) is not None or _daemons_of(endpoint):
         raise CommandFailedError(
             f"{where.name} runs already. Stop it with: chamberlain-endpoint stop {where.name}"
         )
@@ -236,12 +239,15 @@ def _left(endpoint: Known, supervisor: int | None) -> set[int]:
 
 
 def _processes_of(endpoint: Known) -> set[int]:
+    below = processes.standing_below(endpoint.settings.accounts_dir)
+    return _daemons_of(endpoint) | {pid for pid, _ in below}
+
+
+def _daemons_of(endpoint: Known) -> set[int]:
     where = endpoint.layout
-    return (
-        processes.with_words("chamberlain_endpoint.launcher.main", str(where.launcher_toml))
-        | processes.with_words("chamberlain_endpoint.manager.main", str(where.manager_config))
-        | {pid for pid, _ in processes.standing_below(endpoint.settings.accounts_dir)}
-    )
+    return processes.with_words(
+        "chamberlain_endpoint.launcher.main", str(where.launcher_toml)
+    ) | processes.with_words("chamberlain_endpoint.manager.main", str(where.manager_config))
 
 
 def _supervisor_pid(where: Layout) -> int | None:

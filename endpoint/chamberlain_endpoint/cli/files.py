@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from chamberlain_endpoint.cli.layout import Layout
 
@@ -30,6 +32,7 @@ class Facts:
         hub_keys: base64 of the raw public keys.
         owner: identity of the only caller; single-account form only.
         manager_user: name of the account that may speak to the launcher.
+        more: further keys of config.yaml; they win over our defaults.
     """
 
     endpoint_id: str
@@ -40,6 +43,7 @@ class Facts:
     email: str | None
     owner: str
     manager_user: str
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +145,27 @@ def _text(brought: Path | None, name: str) -> str:
 def _manager_config(layout: Layout, facts: Facts) -> str:
     def line(key: str, value: object) -> str:
         # JSON is YAML, and quotes whatever needs it.
-        return f"{key}: {json.dumps(value, ensure_ascii=False)}\n"
+        return f"{key}: {json.dumps(value, ensure_ascii=False, default=str)}\n"
 
-    return (
+    more = dict(facts.more)
+
+    def chosen(key: str, value: object) -> str:
+        brought = more.pop(key, None)
+        return line(key, brought if value is None else value)
+
+    text = (
         "# Settings of the manager. Unknown keys are refused. After a change:\n"
-        f"# chamberlain-endpoint stop {layout.name} and start {layout.name}\n\n"
-        + line("display_name", facts.display_name)
-        + (line("email", facts.email) if facts.email else "")
+        f"# chamberlain-endpoint restart {layout.name}\n\n"
+        + chosen("display_name", facts.display_name)
+        + (chosen("email", facts.email) if facts.email or "email" in more else "")
         + "# Shown to everybody who may use the hub, or found by its id alone.\n"
-        + line("public", False)
+        + line("public", more.pop("public", False))
         + "# Seconds between signs of life.\n"
-        + line("heartbeat_period", 30)
+        + line("heartbeat_period", more.pop("heartbeat_period", 30))
+    )
+    return (
+        text
+        + "".join(line(key, value) for key, value in more.items())
         + "\n# Written by configure; the launcher's settings must say the same.\n"
         + line("endpoint_id", facts.endpoint_id)
         + line("hub_url", facts.hub_url)
@@ -199,4 +213,9 @@ def _launcher_toml(layout: Layout, facts: Facts, brought: Overrides) -> str:
         f"python = {quote(sys.executable)}\n"
         'path = "/usr/local/bin:/usr/bin:/bin"\n'
         f"{policy}"
+        "\n[audit]\n"
+        "# When a line of the audit log cannot be written: refuse, or continue with an alarm.\n"
+        'on_write_failure = "refuse"\n'
+        "max_bytes = 16777216  # a file of this size is full; another one is begun\n"
+        "keep_files = 64  # full files that are kept\n"
     )

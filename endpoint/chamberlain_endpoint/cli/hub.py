@@ -16,6 +16,8 @@ from chamberlain_wire.errors import InvalidIdError
 from chamberlain_wire.ids import IdentityId, parse_identity_id
 
 _KEY_BYTES = 32
+_NOT_FOUND = 404
+_MAX_TOKEN_CHARS = 8192
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -59,15 +61,66 @@ def owner(url: str, token: str, account: pwd.struct_passwd | None) -> IdentityId
     Raises:
         CommandFailedError: the hub does not know it, or does not answer.
     """
+    answer = person(url, token, account)
+    try:
+        return parse_identity_id(str(answer.get("sub")))
+    except InvalidIdError:
+        raise CommandFailedError(f"{url} did not say whose token it is.") from None
+
+
+def person(url: str, token: str, account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return what the hub says of the token's owner: `sub`, `preferred_username`, `name`,
+    `email`, `identity_set`.
+
+    Raises:
+        CommandFailedError: the hub does not know it, or does not answer.
+    """
     answer = _ask(account, {"url": f"{url}/v2/oauth2/userinfo", "token": token})
     if answer.get("status") in (401, 403):
         raise CommandFailedError(f"{url} does not accept the token: {answer['error']}.")
     if "error" in answer:
         raise CommandFailedError(f"{url} could not be asked whose token it is: {answer['error']}.")
-    try:
-        return parse_identity_id(str(answer.get("sub")))
-    except InvalidIdError:
-        raise CommandFailedError(f"{url} did not say whose token it is.") from None
+    return answer
+
+
+def delete_endpoint(
+    url: str, token: str, endpoint_id: str, account: pwd.struct_passwd | None
+) -> bool:
+    """Have the hub forget an endpoint; return whether it knew it.
+
+    Raises:
+        CommandFailedError: it does not answer, or the token is not the owner's.
+    """
+    where = f"{url}/v2/endpoints/{endpoint_id}"
+    answer = _ask(account, {"url": where, "token": token, "method": "DELETE"})
+    if answer.get("status") == _NOT_FOUND:
+        return False
+    if "error" in answer:
+        raise CommandFailedError(f"{url} did not delete the endpoint: {answer['error']}.")
+    return True
+
+
+def health(url: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
+    """Return why the hub at `url` does not answer (empty: it does), and the `Date` it gave."""
+    answer = _ask(account, {"url": f"{url}/v2/version"})
+    return str(answer.get("error", "")), str(answer.get("date", ""))
+
+
+def endpoint_status(
+    url: str, token: str, endpoint_id: str, account: pwd.struct_passwd | None
+) -> str:
+    """Return `online` or `offline` as the hub says of an endpoint; else why it does not say."""
+    answer = _ask(account, {"url": f"{url}/v2/endpoints/{endpoint_id}/status", "token": token})
+    if answer.get("status") == _NOT_FOUND:
+        return "not registered"
+    return str(answer.get("error") or answer.get("status"))
+
+
+def broker(url: str, token: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
+    """Return the broker's address, and why it cannot be reached (empty: it can)."""
+    question = {"url": url, "token": token}
+    answer = _ask(account, question, "chamberlain_endpoint.cli.ask_broker")
+    return str(answer.get("broker", "")), str(answer.get("error", ""))
 
 
 def keys_in(text: str) -> list[str]:
@@ -98,14 +151,30 @@ def checked_key(text: str) -> str:
     return text
 
 
+def one_token(text: str) -> str:
+    """Return the one token in `text`.
+
+    Raises:
+        CommandFailedError: there is none, or more than one word.
+    """
+    token = text.strip()
+    if not token or len(token) > _MAX_TOKEN_CHARS or any(letter.isspace() for letter in token):
+        raise CommandFailedError("The token file must hold one token, and nothing else.")
+    return token
+
+
 def fingerprint(key: str) -> str:
     """Return the short form of a key that two people can compare."""
     digest = hashlib.sha256(base64.b64decode(key)).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-def _ask(account: pwd.struct_passwd | None, question: dict[str, str]) -> dict[str, Any]:
-    done = run_as(account, ["-m", "chamberlain_endpoint.cli.ask_hub"], json.dumps(question))
+def _ask(
+    account: pwd.struct_passwd | None,
+    question: dict[str, str],
+    module: str = "chamberlain_endpoint.cli.ask_hub",
+) -> dict[str, Any]:
+    done = run_as(account, ["-m", module], json.dumps(question))
     if done.returncode != 0:
         return {"error": done.stderr.strip()[-300:] or f"the child ended with {done.returncode}"}
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import assert_never
 
 from chamberlain_endpoint.engine.port import Engine
-from chamberlain_endpoint.rendered import Engine as EngineConfig
-from chamberlain_endpoint.rendered import HtexEngine, ProcessPoolEngine, ThreadPoolEngine
+from chamberlain_endpoint.rendered.settled import Engine as EngineConfig
+from chamberlain_endpoint.rendered.settled import HtexEngine, ProcessPoolEngine, ThreadPoolEngine
 
 
 def make_engine(config: EngineConfig, *, run_dir: Path) -> Engine:

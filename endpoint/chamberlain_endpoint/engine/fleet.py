@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from chamberlain_endpoint.rendered.settled import HtexEngine
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -119,3 +121,29 @@ class Fleet:
 
 def _is_idle(pools: Sequence[Pool], longer_than_s: float) -> bool:
     return bool(pools) and all(pool.tasks == 0 and pool.idle_s > longer_than_s for pool in pools)
+
+
+def describe(
+    config: HtexEngine, pools: Sequence[Pool], *, workers_per_node: int
+) -> dict[str, object]:
+    """Return the fields of the public heartbeat that tell of blocks and their workers."""
+    provider = config.provider
+    nodes: dict[str, list[dict[str, object]]] = {}
+    for pool in pools:
+        entry = {"pool": pool.name, "workers": pool.workers, **pool.versions}
+        nodes.setdefault(pool.block, []).append(entry)
+    return {
+        "engine_type": config.type,
+        "provider_type": provider.type,
+        "managers": len(pools),
+        "active_managers": sum(pool.usable for pool in pools),
+        "scaling_enabled": True,
+        "min_blocks": provider.min_blocks,
+        "max_blocks": provider.max_blocks,
+        "nodes_per_block": provider.nodes_per_block,
+        "max_workers_per_node": workers_per_node,
+        "mem_per_worker": config.mem_per_worker,
+        "cores_per_worker": config.cores_per_worker,
+        "prefetch_capacity": config.prefetch_capacity,
+        "node_info": nodes,
+    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chamberlain_endpoint.engine import tether
-from chamberlain_endpoint.engine.fleet import Fleet
+from chamberlain_endpoint.engine.fleet import Fleet, describe
 from chamberlain_endpoint.engine.meeting import Meeting
 from chamberlain_endpoint.engine.pool_command import (
     blocks_wanted,
@@ -38,7 +39,7 @@ from chamberlain_endpoint.engine.port import (
     OnReport,
     Returned,
 )
-from chamberlain_endpoint.rendered import HtexEngine
+from chamberlain_endpoint.rendered.settled import HtexEngine
 from chamberlain_endpoint.scheduler.local import LocalBlocks
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
 from chamberlain_wire.errors import ChamberlainError
@@ -136,29 +137,8 @@ class ParslEngine:
 
     def status(self) -> EngineStatus:
         """See `port.Engine.status`."""
-        config, provider = self._config, self._config.provider
-        pools = self._fleet.pools
         workers, running = self._capacity, len(self._running)
-        nodes: dict[str, list[dict[str, Any]]] = {}
-        for pool in pools:
-            nodes.setdefault(pool.block, []).append(
-                {"pool": pool.name, "workers": pool.workers, **pool.versions}
-            )
-        more = {
-            "engine_type": config.type,
-            "provider_type": provider.type,
-            "managers": len(pools),
-            "active_managers": sum(pool.usable for pool in pools),
-            "scaling_enabled": True,
-            "min_blocks": provider.min_blocks,
-            "max_blocks": provider.max_blocks,
-            "nodes_per_block": provider.nodes_per_block,
-            "max_workers_per_node": self._workers_per_block,
-            "mem_per_worker": config.mem_per_worker,
-            "cores_per_worker": config.cores_per_worker,
-            "prefetch_capacity": config.prefetch_capacity,
-            "node_info": nodes,
-        }
+        more = describe(self._config, self._fleet.pools, workers_per_node=self._workers_per_block)
         return EngineStatus(workers, max(0, workers - running), running, more)
 
     def stop(self) -> None:
@@ -176,12 +156,24 @@ class ParslEngine:
     # Everything below is the control thread's, but for _on_done.
 
     def _control(self) -> None:
+        # Logs, keys and scripts of an earlier process; nobody needs them any more.
+        shutil.rmtree(self._run_dir, ignore_errors=True)
         try:
             while (call := self._next_call()) is not None:
-                call()
+                self._carry_out(call)
         finally:
             self._blocks.stop()
             self._end_interchange()
+
+    def _carry_out(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except ChamberlainError as error:
+            self._give_up(error.public, detail=str(error))
+        except Exception as error:
+            # The edge of the thread: without an answer, tasks would wait for ever.
+            log.exception("engine failed", extra={"event": "engine.failed"})
+            self._give_up(f"The engine failed ({type(error).__name__}).", detail="")
 
     def _next_call(self) -> Callable[[], None] | None:
         if self._fleet.starting:
@@ -204,16 +196,12 @@ class ParslEngine:
             self._launch(wanted - self._fleet.count)
 
     def _launch(self, count: int) -> None:
-        try:
-            meeting = self._meeting or self._meet()
-            for _ in range(count):
-                self._launch_block(meeting)
-            interchange = self._interchange or self._start_interchange(meeting)
-            for _ in range(count):
-                interchange.knock(self._on_knock)
-        except ChamberlainError as error:
-            self._drop("The engine could not be started again.")
-            self._give_up(error.public, detail=str(error))
+        meeting = self._meeting or self._meet()
+        for _ in range(count):
+            self._launch_block(meeting)
+        interchange = self._interchange or self._start_interchange(meeting)
+        for _ in range(count):
+            interchange.knock(self._on_knock)
 
     def _meet(self) -> Meeting:
         from chamberlain_endpoint.engine.meeting import arrange
@@ -273,8 +261,9 @@ class ParslEngine:
             self._fleet.see(interchange.pools())
             self._let_go(interchange)
         except EngineStartError as error:
-            self._drop(f"The engine's interchange was lost while the task ran ({error}).")
+            self._drop(Lost, f"The engine's interchange was lost while the task ran ({error}).")
         self._recount()
+        self._scale_if_wanted()
 
     def _let_go(self, interchange: Interchange) -> None:
         config = self._config
@@ -300,47 +289,61 @@ class ParslEngine:
         self._look()
         served = self._fleet.end(ended.block)
         log.info(
-            "block ended", extra={"event": "block.ended", "job": ended.block, "reason": ended.how}
+            "block ended",
+            extra={"event": "block.ended", "job": ended.block, "reason": ended.how},
         )
-        if served is None:
-            pass
-        elif served:
-            self._bad_starts = 0
+        if served:
             if not self._fleet.works():
                 # Nobody is left who could send their results.
-                self._drop(f"The block of workers {ended.how} while the task ran.")
-        else:
-            self._bad_starts += 1
-            if self._bad_starts >= _MOST_BAD_STARTS:
-                self._give_up(f"The workers {ended.how} before they could serve.", ended.tail)
+                self._drop(Lost, f"The block of workers {ended.how} while the task ran.")
+        elif served is not None:
+            self._note_bad_start(f"The workers {ended.how} before they could serve.", ended.tail)
         self._recount()
         self._scale_if_wanted()
 
     def _on_interchange_ended(self, interchange: Interchange, how: str) -> None:
         if interchange is not self._interchange:
             return
-        self._drop(f"The engine's interchange {how} while the task ran.")
+        self._drop(Lost, f"The engine's interchange {how} while the task ran.")
+        self._note_bad_start(f"The engine's interchange {how}.", "")
         self._scale_if_wanted()
 
+    def _note_bad_start(self, reason: str, detail: str) -> None:
+        self._bad_starts += 1
+        if self._bad_starts >= _MOST_BAD_STARTS:
+            self._give_up(reason, detail)
+
     def _scale_if_wanted(self) -> None:
-        if self._waiting or self._fleet.count < self._config.provider.min_blocks:
+        # A task may be with the interchange when the last block goes.
+        wanted = self._waiting or self._running
+        missing = self._fleet.count < self._config.provider.min_blocks and not self._bad_starts
+        if (wanted and not self._fleet.count) or missing:
             self._scale()
 
-    def _drop(self, reason: str) -> None:
-        """Part with interchange and blocks; what they ran is lost."""
+    def _give_up(self, reason: str, detail: str) -> None:
+        """Tell that what waits will not run; the next task may try one block more."""
+        self._bad_starts = _MOST_BAD_STARTS - 1
+        if not self._fleet.works():
+            self._drop(Returned, reason)
         with self._lock:
-            lost, self._running = list(self._running), {}
+            self._waiting = 0
+        self._on_report(Broken(f"{reason} {detail}".strip()))
+
+    def _drop(self, report: type[Lost] | type[Returned], reason: str) -> None:
+        """Part with interchange and blocks, and report what they had."""
+        with self._lock:
+            had, self._running = list(self._running), {}
             self._capacity = 0
         log.warning(
-            "engine lost", extra={"event": "engine.lost", "count": len(lost), "reason": reason}
+            "engine lost", extra={"event": "engine.lost", "count": len(had), "reason": reason}
         )
         for block in self._fleet.names:
             self._blocks.cancel(block)
         self._fleet.clear()
         self._meeting = None
         self._end_interchange()
-        for task_id in lost:
-            self._on_report(Lost(task_id, reason))
+        for task_id in had:
+            self._on_report(Lost(task_id, reason) if report is Lost else Returned(task_id))
         self._on_report(CapacityChanged())
 
     def _end_interchange(self) -> None:
@@ -348,13 +351,6 @@ class ParslEngine:
             interchange, self._interchange = self._interchange, None
         if interchange is not None:
             interchange.stop()
-
-    def _give_up(self, reason: str, detail: str) -> None:
-        """Tell that what waits will not run; the next task may try one block more."""
-        self._bad_starts = _MOST_BAD_STARTS - 1
-        with self._lock:
-            self._waiting = 0
-        self._on_report(Broken(f"{reason} {detail}".strip()))
 
     def _recount(self) -> None:
         with self._lock:
@@ -373,6 +369,7 @@ class ParslEngine:
             del self._running[task_id]
         error = future.exception()
         if error is None:
+            self._bad_starts = 0
             self._on_report(Finished(task_id, future.result()))
             return
         from chamberlain_endpoint.engine.parsl_engine import why_lost

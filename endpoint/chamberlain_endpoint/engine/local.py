@@ -6,6 +6,7 @@ tasks that ran are then reported lost, by the next start's look into the ledger.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -19,8 +20,10 @@ from chamberlain_endpoint.engine.port import (
     Lost,
     OnReport,
 )
-from chamberlain_endpoint.rendered import ThreadPoolEngine
+from chamberlain_endpoint.rendered.settled import ThreadPoolEngine
 from chamberlain_wire.ids import TaskId
+
+log = logging.getLogger(__name__)
 
 
 def default_workers() -> int:
@@ -102,18 +105,27 @@ class ThreadEngine:
             self._queue.put(None)
 
     def _work(self) -> None:
-        from chamberlain_endpoint.engine import worker
-
         while (job := self._queue.get()) is not None:
             with self._lock:
                 if job.task_id not in self._queued:
                     continue
                 self._queued.discard(job.task_id)
                 self._running.add(job.task_id)
-            body = worker.run(job, own_process=False)
+            report = _run(job)
             with self._lock:
                 self._running.discard(job.task_id)
-            self._on_report(Finished(job.task_id, body))
+            self._on_report(report)
+
+
+def _run(job: Job) -> Finished | Lost:
+    try:
+        from chamberlain_endpoint.engine import worker
+
+        return Finished(job.task_id, worker.run(job, own_process=False))
+    except Exception as error:
+        # The edge of the thread: a broken installation must not leave a task without an end.
+        log.exception("task not run", extra={"event": "task.not_run", "task": job.task_id})
+        return Lost(job.task_id, f"The task could not be run ({type(error).__name__}: {error}).")
 
 
 def _import_worker() -> None:

@@ -29,7 +29,7 @@ from chamberlain_endpoint.engine import tether  # noqa: E402
 from chamberlain_endpoint.engine.fleet import Pool  # noqa: E402
 from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
-from chamberlain_endpoint.rendered import HtexEngine  # noqa: E402
+from chamberlain_endpoint.rendered.settled import HtexEngine  # noqa: E402
 from chamberlain_endpoint.scheduler.ending import how_it_ended  # noqa: E402
 
 _ENTRY: Final = "chamberlain_endpoint.engine.parsl_entry"
@@ -78,17 +78,14 @@ class Interchange:
         """Let the first worker that connects answer."""
         self._executor.submit_payload(_context("knock"), b"").add_done_callback(on_done)
 
-    @property
-    def broken(self) -> bool:
-        """Whether it has given up on itself."""
-        return bool(self._executor.bad_state_is_set)
-
     def pools(self) -> list[Pool]:
         """Return the workers that are connected.
 
         Raises:
-            InterchangeGoneError: nobody answers.
+            InterchangeGoneError: nobody answers, or it has given up on itself.
         """
+        if self._executor.bad_state_is_set:
+            raise InterchangeGoneError(f"it gave up: {self._executor.executor_exception}")
         return [
             Pool(
                 name=one["manager"],

@@ -7,6 +7,7 @@ and shares its memory with the others, which matters on nodes with a hundred cor
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import runpy
 import sys
@@ -23,11 +24,18 @@ _PROGRAMS = {
 def main() -> None:
     """Become the program that the first argument names."""
     name, *arguments = sys.argv[1:]
-    if name == "pool":
+    # For who looks for a fault, everything is as Parsl made it, and logged.
+    if name == "pool" and "--debug" not in arguments:
+        quiet_workers()
         _fork_workers()
     open_lazily()
     sys.argv[:] = [name, *arguments]
     runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
+
+
+def quiet_workers() -> None:
+    """Keep Parsl from writing three lines a task into files that nobody rotates."""
+    logging.getLogger(_PROGRAMS["pool"]).setLevel(logging.WARNING)
 
 
 def _fork_workers() -> None:

@@ -9,5 +9,7 @@ open_lazily()
 import parsl.executors.high_throughput.process_worker_pool  # noqa: E402, F401
 
 from chamberlain_endpoint.engine import worker  # noqa: E402
+from chamberlain_endpoint.engine.parsl_entry import quiet_workers  # noqa: E402
 
+quiet_workers()
 worker.warm()

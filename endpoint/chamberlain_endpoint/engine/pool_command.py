@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from chamberlain_endpoint.engine.meeting import Meeting
-from chamberlain_endpoint.rendered import HtexEngine
+from chamberlain_endpoint.rendered.settled import HtexEngine
 
 
 def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Iterable[str]) -> str:

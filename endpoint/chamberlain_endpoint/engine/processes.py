@@ -37,7 +37,7 @@ from chamberlain_endpoint.engine.port import (
     Lost,
     OnReport,
 )
-from chamberlain_endpoint.rendered import ProcessPoolEngine
+from chamberlain_endpoint.rendered.settled import ProcessPoolEngine
 from chamberlain_endpoint.scheduler.ending import how_it_ended
 from chamberlain_wire.ids import TaskId
 
@@ -150,15 +150,31 @@ class ProcessEngine:
 
     def _run(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    with contextlib.suppress(BlockingIOError):
-                        self._wakened.recv(4096)
-                else:
-                    self._read(key.data)
-            while self._calls and not self._stopping:
-                self._calls.popleft()()
+            try:
+                self._turn()
+            except Exception as error:
+                # The edge of the thread: without an answer, tasks would wait for ever.
+                log.exception("engine failed", extra={"event": "engine.failed"})
+                self._fail_all(f"The process pool failed ({type(error).__name__}: {error}).")
         self._end_all()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select():
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._wakened.recv(4096)
+            else:
+                self._read(key.data)
+        while self._calls and not self._stopping:
+            self._calls.popleft()()
+
+    def _fail_all(self, reason: str) -> None:
+        for job in self._queue:
+            self._on_report(Lost(job.task_id, reason))
+        self._queue.clear()
+        for worker in list(self._workers):
+            self._bury(worker, reason)
+        self._on_report(Broken(reason))
 
     def _enqueue(self, job: Job) -> None:
         self._queue.append(job)
@@ -215,13 +231,12 @@ class ProcessEngine:
 
     def _give_up(self) -> None:
         self._bad_starts = 0
+        tail = b""
         with contextlib.suppress(OSError):
             tail = (self._run_dir / "workers.err").read_bytes()[-_TAIL_BYTES:]
-        text = f"The worker processes end as soon as they start: {tail.decode(errors='replace')}"
-        for job in self._queue:
-            self._on_report(Lost(job.task_id, text))
-        self._queue.clear()
-        self._on_report(Broken(text))
+        self._fail_all(
+            f"The worker processes end as soon as they start: {tail.decode(errors='replace')}"
+        )
 
     def _cancel(self, task_id: TaskId) -> None:
         for job in self._queue:

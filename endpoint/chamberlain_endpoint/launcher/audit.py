@@ -1,31 +1,32 @@
 """The launcher's memory of what it decided: one JSON line a decision, chained by hashes.
 
-Each line carries the SHA-256 of the line before it, across restarts, so that a changed,
-removed or inserted line is found by `verify`. What no chain shows is a tail that was cut
-off: ship the lines elsewhere if that matters. A line is on the disk before what it tells of
-happens; when it cannot be written, nothing happens.
+A line is on the disk before what it tells of happens. When it cannot be written, nothing
+happens, unless the site chose to go on without it. What the files are: see `audit_chain`.
+What the launcher cannot know (functions, tasks, batch jobs) is not in it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from chamberlain_endpoint.launcher import audit_chain
+from chamberlain_endpoint.launcher.audit_chain import Head
+from chamberlain_endpoint.launcher.settings import AuditSettings, OnWriteFailure
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
-FIRST: Final = "0" * 64
-"""What the first line carries in place of a hash."""
+_log: Final = logging.getLogger(__name__)
 
-_BLOCK_BYTES: Final = 64 * 1024
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class AuditError(ChamberlainError):
@@ -35,21 +36,18 @@ class AuditError(ChamberlainError):
     public = "The endpoint cannot start anything at the moment; try again later."
 
 
-class BrokenChainError(ChamberlainError):
-    """An audit log was changed after it was written. The detail names the first such line."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One decision, or one thing that followed from it. Empty: not known or not applicable.
 
     Attributes:
-        action: `start`, `admit`, `launch`, `stop`, `ended`, `mapping`, `leave`.
+        action: `start`, `admit`, `launch`, `stop`, `ended`, `mapping`, `audit`, `leave`.
         decision: `granted`, `refused`, or `noted` where nothing was asked.
         command: id of the assertion.
         identity: id of the effective identity.
         source: network address of the caller, as the hub saw it.
-        reason: the rule that matched, or why it was refused.
+        outcome: how a user endpoint ended: `clean`, `failed`, `killed` or `never ran`.
+        reason: the rule that matched, why it was refused, or how it ended.
     """
 
     action: str
@@ -62,120 +60,168 @@ class Entry:
     user_endpoint: str = ""
     account: str = ""
     uid: int | None = None
+    outcome: str = ""
     code: str = ""
     reason: str = ""
 
 
 class AuditLog:
-    """Appends entries to one file. Use it from one thread."""
+    """Appends entries to one log. Use it from one thread."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: AuditSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
+        self._settings = settings or AuditSettings()
         self._clock = clock
         self._fd = -1
-        self._last = FIRST
+        self._head_fd = -1
+        self._head = Head()
         self._torn = False
+        self._lost = 0
+        self._lost_since = ""
 
     def open(self) -> None:
-        """Open or make the file and go on with its chain.
+        """Open or make the files and go on with their chain.
 
         Raises:
-            AuditError: it cannot be opened, or another launcher holds it.
+            AuditError: they cannot be opened, or another launcher holds them.
         """
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._fd = os.open(self._path, flags, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            last = _last_line(self._fd)
-            if last and not last.endswith(b"\n"):
-                # The host went down in the middle of a line. It stays, as a line of its own.
-                os.write(self._fd, b"\n")
+            self._head_fd = os.open(audit_chain.head_path(self._path), _FLAGS, 0o600)
+            fcntl.flock(self._head_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd = os.open(self._path, _FLAGS | os.O_APPEND, 0o600)
+            # The host went down in the middle of a line. It stays, as a line of its own.
+            self._torn = not _ends_with_newline(self._fd)
+            self._head, fault = audit_chain.resume(self._path, audit_chain.read_head(self._path))
+            self._write_head()
+            os.fsync(self._head_fd)
         except OSError as error:
             raise AuditError(f"{self._path}: {error.strerror}") from error
-        if last:
-            self._last = _digest(last)
+        if fault:
+            _log.error("the audit log has a gap", extra={"event": "audit.gap", "reason": fault})
+            self.note(Entry("audit", "noted", reason=fault))
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the files."""
+        for fd in (self._fd, self._head_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._head_fd = -1
 
     def note(self, entry: Entry) -> None:
         """Append `entry`; it is on the disk when this returns.
 
         Raises:
-            AuditError: it is not. Do not do what it tells of.
+            AuditError: it is not. Do not do what it tells of. Never raised where the site
+                chose to go on without the line.
         """
-        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
-        told = {name: value for name, value in asdict(entry).items() if value not in ("", None)}
-        document = {"at": at, **told, "previous": self._last}
-        line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
         try:
-            self._append(line)
-            os.fsync(self._fd)
+            self._rotate_when_full()
+            if self._lost:
+                self._append(self._line(self._told_of_loss()))
+                self._lost = 0
+            self._append(self._line(entry))
         except OSError as error:
-            raise AuditError(f"{self._path}: {error.strerror}") from error
+            self._lost_since = self._lost_since if self._lost else self._now()
+            self._lost += 1
+            _log.error(
+                "an audit line could not be written",
+                extra={"event": "audit.failed", "count": self._lost, "reason": str(error)},
+            )
+            if self._settings.on_write_failure is OnWriteFailure.REFUSE:
+                raise AuditError(f"{self._path}: {error.strerror}") from error
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+
+    def _told_of_loss(self) -> Entry:
+        reason = f"{self._lost} lines could not be written since {self._lost_since}"
+        return Entry("audit", "noted", reason=reason)
+
+    def _line(self, entry: Entry) -> bytes:
+        told = {name: value for name, value in asdict(entry).items() if value not in ("", None)}
+        document = {"at": self._now(), **told, "previous": self._head.last}
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
     def _append(self, line: bytes) -> None:
         if self._torn:
             os.write(self._fd, b"\n")
             self._torn = False
         written = os.write(self._fd, line)
-        self._last = _digest(line[:written])
+        last = audit_chain.digest(line[:written])
+        self._head = replace(self._head, lines=self._head.lines + 1, last=last)
         if written != len(line):
             # A full disk. The part stays, as a torn line that the chain covers.
             self._torn = True
+        else:
+            os.fsync(self._fd)
+        # Not synced: after a crash the head may be behind the log, which is no fault.
+        self._write_head()
+        if self._torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def _write_head(self) -> None:
+        os.pwrite(self._head_fd, self._head.to_bytes(), 0)
 
-def verify(path: Path) -> int:
-    """Return the number of lines of the audit log `path` when its chain is whole.
+    def _rotate_when_full(self) -> None:
+        if self._torn or os.fstat(self._fd).st_size < self._settings.max_bytes:
+            return
+        try:
+            self._rotate()
+            self._drop_oldest()
+        except OSError as error:
+            # The old file goes on, above its size: a line matters more than a file's size.
+            _log.error(
+                "the audit log could not be rotated",
+                extra={"event": "audit.not_rotated", "reason": str(error)},
+            )
 
-    Raises:
-        BrokenChainError: it is not.
-        OSError: it cannot be read.
-    """
-    expected = FIRST
-    number = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if _previous(line) not in (expected, None):
-                raise BrokenChainError(f"{path}: line {number} does not follow the one before it")
-            if _previous(line) is None and _is_whole(line):
-                raise BrokenChainError(f"{path}: line {number} is in no chain")
-            expected = _digest(line)
-    return number
+    def _rotate(self) -> None:
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        # On the disk before a later head says that lines stand in a later file.
+        os.fsync(self._head_fd)
+        fd = os.open(fresh, _FLAGS | os.O_APPEND | os.O_TRUNC, 0o600)
+        try:
+            number = max(audit_chain.full_files(self._path), default=self._head.oldest - 1) + 1
+            self._path.rename(self._path.with_name(f"{self._path.name}.{number}"))
+            fresh.rename(self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd = fd
+        _sync_folder(self._path.parent)
+
+    def _drop_oldest(self) -> None:
+        full = audit_chain.full_files(self._path, self._head.oldest)
+        while len(full) > self._settings.keep_files:
+            oldest = min(full)
+            dropped = full.pop(oldest)
+            lines = audit_chain.digests(dropped)
+            self._head = replace(
+                self._head,
+                dropped=self._head.dropped + len(lines),
+                previous=lines[-1] if lines else self._head.previous,
+                oldest=oldest + 1,
+            )
+            # Before the file goes: a head that knows less is right, one that misses is not.
+            self._write_head()
+            os.fsync(self._head_fd)
+            dropped.unlink()
 
 
-def _previous(line: bytes) -> str | None:
-    """Return the hash that `line` carries; None when it is a torn or foreign line."""
-    try:
-        document = json.loads(line)
-        return str(document["previous"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _is_whole(line: bytes) -> bool:
-    """Tell whether `line` is JSON. A torn line (the host went down) is not; it is allowed,
-    because the line after it carries its hash."""
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _last_line(fd: int) -> bytes:
+def _ends_with_newline(fd: int) -> bool:
     size = os.fstat(fd).st_size
-    tail = b""
-    while size > 0 and tail.count(b"\n", 0, -1) == 0:
-        step = min(_BLOCK_BYTES, size)
-        size -= step
-        tail = os.pread(fd, step, size) + tail
-    return tail[tail.rfind(b"\n", 0, -1) + 1 :]
+    return size == 0 or os.pread(fd, 1, size - 1) == b"\n"
 
 
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

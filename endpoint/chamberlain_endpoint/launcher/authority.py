@@ -7,6 +7,7 @@ Every decision is in the audit log before anything follows from it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -83,6 +84,7 @@ class Authority:
         self._version = version
         self._means = means
         self._running: dict[str, protocol.Running] = {}
+        self._granted: dict[str, Entry] = {}
         self._ended: deque[protocol.Ended] = deque(maxlen=_KEPT_ENDS)
         self._stopping: dict[str, list[Callable[[], None]]] = {}
         self._watchers: list[Notify] = []
@@ -222,6 +224,7 @@ class Authority:
             pid=pid,
             started_at=time.time(),
         )
+        self._granted[request.user_endpoint] = entry
         _log.info(
             "user endpoint started",
             extra={
@@ -254,7 +257,7 @@ class Authority:
             reply(None)
             return
         self._means.audit.note(
-            replace(_told_of(running), action="stop", decision="granted", reason=request.why[:500])
+            replace(self._granted[request.user_endpoint], action="stop", reason=request.why[:500])
         )
         waiting = self._stopping.setdefault(request.user_endpoint, [])
         waiting.append(lambda: reply(None))
@@ -280,6 +283,7 @@ class Authority:
     def _note_exit(self, exit_: Exit) -> None:
         """Tell everybody who waits that a user endpoint is gone."""
         running = self._running.pop(exit_.user_endpoint)
+        entry = self._granted.pop(exit_.user_endpoint)
         ended = protocol.Ended(
             user_endpoint=exit_.user_endpoint,
             command=running.command,
@@ -289,10 +293,9 @@ class Authority:
             at=time.time(),
         )
         self._ended.append(ended)
-        how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
-        reason = f"{how}; {exit_.failure}" if exit_.failure else how
+        reason = _reason(exit_)
         _log.log(
-            logging.ERROR if exit_.failure else logging.INFO,
+            logging.ERROR if exit_.failure or exit_.left else logging.INFO,
             "user endpoint ended",
             extra={
                 "event": "user_endpoint.ended",
@@ -302,7 +305,15 @@ class Authority:
                 "reason": reason,
             },
         )
-        self._note_anyway(replace(_told_of(running), action="ended", reason=reason))
+        self._note_anyway(
+            replace(
+                entry,
+                action="ended",
+                decision="noted",
+                outcome=_outcome(exit_),
+                reason=reason,
+            )
+        )
         self._watchers = [notify for notify in self._watchers if notify(ended)]
         for tell in self._stopping.pop(exit_.user_endpoint, ()):
             tell()
@@ -310,10 +321,8 @@ class Authority:
 
     def _note_anyway(self, entry: Entry) -> None:
         """Note what happened, or was refused, whether or not it can be noted."""
-        try:
+        with contextlib.suppress(AuditError):  # the log has told of it
             self._means.audit.note(entry)
-        except AuditError as error:
-            _log.error("audit log failed", extra={"event": "audit.failed", "reason": str(error)})
 
     def _leave_when_empty(self) -> None:
         if self._on_left is not None and not self._running:
@@ -332,15 +341,21 @@ def _told_by(assertion: Assertion, entry: Entry) -> Entry:
     )
 
 
-def _told_of(running: protocol.Running) -> Entry:
-    return Entry(
-        "ended",
-        "noted",
-        command=running.command,
-        user_endpoint=running.user_endpoint,
-        account=running.account,
-        uid=running.uid,
-    )
+def _outcome(exit_: Exit) -> str:
+    if exit_.failure:
+        return "never ran"
+    if exit_.signal:
+        return "killed"
+    return "failed" if exit_.exit_code else "clean"
+
+
+def _reason(exit_: Exit) -> str:
+    how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
+    if exit_.failure:
+        return f"{how}; {exit_.failure}"
+    if exit_.left:
+        return f"{how}; {exit_.left} of its processes would not be killed"
+    return how
 
 
 def _tail(exit_: Exit) -> str:

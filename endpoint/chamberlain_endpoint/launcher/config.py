@@ -17,8 +17,11 @@ from typing import Any, Final
 from chamberlain_endpoint.launcher import trusted_file
 from chamberlain_endpoint.launcher.settings import (
     USUAL_PATH,
+    AuditSettings,
     LauncherSettings,
+    MappingSettings,
     Mode,
+    OnWriteFailure,
     PolicySettings,
 )
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
@@ -26,6 +29,9 @@ from chamberlain_wire.ids import canonical
 
 _MAX_SOCKET_PATH_BYTES: Final = 107
 _KEY_BYTES: Final = 32
+_LEAST_AUDIT_BYTES: Final = 4096
+_LEAST_EXTERNAL_S: Final = 0.1
+_MOST_EXTERNAL_S: Final = 10.0
 
 
 class ConfigRefusedError(ChamberlainError):
@@ -88,6 +94,8 @@ def parse(content: bytes) -> LauncherSettings:
         path=table.text("path", USUAL_PATH),
         owner_identity=_uuid(table, "owner_identity", required=False),
         policy=_policy(table),
+        audit=_audit(table),
+        mapping=_mapping(table),
     )
     table.refuse_unknown()
     faults += _faults_across(settings)
@@ -213,6 +221,36 @@ def _policy(table: _Table) -> PolicySettings:
         stop_grace_s=policy.number("stop_grace_s", usual.stop_grace_s, least=0.0),
     )
     policy.refuse_unknown()
+    return settings
+
+
+def _audit(table: _Table) -> AuditSettings:
+    audit, usual = table.table("audit"), AuditSettings()
+    policy = audit.text("on_write_failure", usual.on_write_failure)
+    if policy not in set(OnWriteFailure):
+        audit.fault("on_write_failure", 'must be "refuse" or "continue"')
+        policy = usual.on_write_failure
+    settings = AuditSettings(
+        on_write_failure=OnWriteFailure(policy),
+        max_bytes=audit.whole("max_bytes", usual.max_bytes, least=_LEAST_AUDIT_BYTES),
+        keep_files=audit.whole("keep_files", usual.keep_files, least=1),
+    )
+    audit.refuse_unknown()
+    return settings
+
+
+def _mapping(table: _Table) -> MappingSettings:
+    mapping, usual = table.table("mapping"), MappingSettings()
+    settings = MappingSettings(
+        external_account=mapping.text("external_account", usual.external_account),
+        external_timeout_s=mapping.number(
+            "external_timeout_s", usual.external_timeout_s, least=_LEAST_EXTERNAL_S
+        ),
+    )
+    if settings.external_timeout_s > _MOST_EXTERNAL_S:
+        # The whole decision has to end in time, with several programs one after the other.
+        mapping.fault("external_timeout_s", f"must be {_MOST_EXTERNAL_S:g} or less")
+    mapping.refuse_unknown()
     return settings
 
 

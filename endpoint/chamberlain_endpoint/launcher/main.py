@@ -80,7 +80,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
     _raise_open_files()
     with contextlib.ExitStack() as stack:
         preflight.make_folders(ready)
-        audit = AuditLog(settings.state_dir / "audit.log")
+        audit = AuditLog(settings.state_dir / "audit.log", settings.audit)
         audit.open()
         stack.callback(audit.close)
         used = UsedIds(settings.state_dir / "used.db")

@@ -18,6 +18,41 @@ class Mode(StrEnum):
     SINGLE = "single"
 
 
+class OnWriteFailure(StrEnum):
+    """What the launcher does when a line of the audit log cannot be written."""
+
+    REFUSE = "refuse"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """How the audit log is kept.
+
+    Attributes:
+        on_write_failure: refuse what cannot be noted, or go on with an alarm in the log.
+        max_bytes: a file of this size is full, and another one is begun.
+        keep_files: how many full files are kept; older ones are removed.
+    """
+
+    on_write_failure: OnWriteFailure = OnWriteFailure.REFUSE
+    max_bytes: int = 16 * 1024 * 1024
+    keep_files: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSettings:
+    """How external mapping programs are run.
+
+    Attributes:
+        external_account: the account that they run as; empty: none may be used.
+        external_timeout_s: each is killed after so long.
+    """
+
+    external_account: str = ""
+    external_timeout_s: float = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
     """Which accounts may run user endpoints, and how many.
@@ -62,3 +97,5 @@ class LauncherSettings:
     path: str = USUAL_PATH
     owner_identity: str = ""
     policy: PolicySettings = field(default_factory=PolicySettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    mapping: MappingSettings = field(default_factory=MappingSettings)

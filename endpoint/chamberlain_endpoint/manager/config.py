@@ -47,6 +47,22 @@ class PamSettings(_Model):
     service_name: str = "globus-compute-endpoint"
 
 
+class PolicyTerms(_Model):
+    """A new authentication policy, in the public agent's words; the hub has to check it.
+
+    Attributes:
+        auth_timeout: most seconds since the caller's last login.
+    """
+
+    project_id: UUID | None = None
+    display_name: str | None = None
+    description: str | None = None
+    mfa_required: bool = False
+    allowed_domains: tuple[str, ...] = ()
+    excluded_domains: tuple[str, ...] = ()
+    auth_timeout: Annotated[int, Field(ge=0)] | None = None
+
+
 class ManagerSettings(_Model):
     """Everything the manager may be told. Durations are seconds.
 
@@ -58,6 +74,8 @@ class ManagerSettings(_Model):
         token_file: *extension*: file with the hub token of the endpoint's owner.
         launcher_socket: *extension*: Unix socket of the launcher.
         state_dir: *extension*: folder of the manager's own records.
+        authentication_policy_terms: *extension*: what the policy demands, sent to the hub. A
+            hub that cannot check an endpoint's policy lets nobody in.
         mu_child_ep_grace_period_s: accepted; our hub asks again by itself when a user
             endpoint left while tasks were on their way to it.
         identity_mapping_config_path: accepted; the mapping in force is the one that
@@ -74,6 +92,7 @@ class ManagerSettings(_Model):
     admins: tuple[UUID, ...] | None = None
     allowed_functions: tuple[UUID, ...] | None = None
     authentication_policy: UUID | None = None
+    authentication_policy_terms: PolicyTerms | None = None
     subscription_id: UUID | None = None
     high_assurance: bool = False
     audit_log_path: Path | None = None
@@ -169,6 +188,10 @@ def check(path: Path) -> ManagerSettings:
     return settings
 
 
+_NESTED: Final[dict[str, type[_Model]]] = {
+    "pam": PamSettings,
+    "authentication_policy_terms": PolicyTerms,
+}
 _KEYS: Final = frozenset(ManagerSettings.model_fields) - {"config_file"}
 
 
@@ -205,7 +228,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 def _sentence(fault: Any) -> str:
     steps = [str(step) for step in fault["loc"]]
     if fault["type"] == "extra_forbidden":
-        return f"{'.'.join(steps)}: {_unknown(steps[-1], PamSettings.model_fields)}"
+        return f"{'.'.join(steps)}: {_unknown(steps[-1], _NESTED[steps[0]].model_fields)}"
     return f"{'.'.join(steps)}: {fault['msg']} (it is {fault['input']!r:.80})"
 
 

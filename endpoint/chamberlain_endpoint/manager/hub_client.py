@@ -200,6 +200,10 @@ def registration_body(settings: ManagerSettings) -> dict[str, Any]:
             "endpoint_config": settings.config_file.read_text(),
             "user_config_template": settings.template_file.read_text(),
             "user_config_schema": read_schema(settings.schema_file),
+            "authentication_policy_terms": None
+            if settings.authentication_policy_terms is None
+            else settings.authentication_policy_terms.model_dump(mode="json"),
+            "contact_email": settings.email,
         },
         "authentication_policy": _text(settings.authentication_policy),
         "subscription_uuid": _text(settings.subscription_id),

@@ -25,10 +25,22 @@ from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
 
 
 class Paths(Checked):
-    """Where the user endpoint keeps its files; None is the folder that the launcher gave."""
+    """Where the user endpoint keeps its files.
 
-    endpoint_dir: str | None = None
+    Attributes:
+        endpoint_dir: must be None: the launcher gives the folder, on a local disk.
+        endpoint_log: of the log; relative to that folder. None is `endpoint.log`.
+    """
+
+    endpoint_dir: None = None
     endpoint_log: str | None = None
+
+    @field_validator("endpoint_dir", mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("the folder of a user endpoint is chosen by the site's launcher")
+        return value
 
 
 class UserEndpointConfig(Checked):

@@ -72,7 +72,8 @@ class ProcessPoolEngine(_TaskRules):
 class HtexEngine(_TaskRules):
     """Tasks run in Parsl's high-throughput executor, on blocks of nodes.
 
-    Keys are those of the executor; `None` is its own default.
+    Keys are those of the executor; `None` is its own default. Whichever of its names was
+    written, it is called GlobusComputeEngine afterwards.
 
     Attributes:
         encrypted: traffic between interchange and workers (CurveZMQ).
@@ -110,6 +111,11 @@ class HtexEngine(_TaskRules):
     container_type: None = None
     container_uri: None = None
     container_cmd_options: None = None
+
+    @field_validator("type")
+    @classmethod
+    def _one_name(cls, _value: str) -> str:
+        return "GlobusComputeEngine"
 
     @field_validator("container_type", "container_uri", "container_cmd_options", mode="before")
     @classmethod

@@ -71,7 +71,7 @@ class LocalProvider(Checked):
     Attributes:
         parallelism: blocks per task that waits, between 0 (as few as possible) and 1.
         worker_init: shell text that runs before the workers of each block.
-        cmd_timeout: seconds.
+        cmd_timeout: accepted and not used: starting a process needs no patience.
     """
 
     type: Literal["LocalProvider"] = "LocalProvider"

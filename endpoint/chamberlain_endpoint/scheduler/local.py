@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.rendered.providers import LocalProvider, WrappedLauncher
+from chamberlain_endpoint.rendered.settled import LocalProvider, WrappedLauncher
 from chamberlain_endpoint.scheduler.ending import how_it_ended
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError, OnEnded
 

@@ -7,7 +7,7 @@ import logging
 import os
 import queue
 import signal
-import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Final
 
 from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Engine, Rules
-from chamberlain_endpoint.rendered import ConfigInvalidError, UserEndpointConfig, parse
+from chamberlain_endpoint.rendered import settled
 from chamberlain_endpoint.user import journal
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
@@ -24,6 +24,7 @@ from chamberlain_endpoint.user.ledger import Ledger
 from chamberlain_endpoint.user.loop import Exit, Inbox, Loop, Parts, Settings, Stop
 from chamberlain_endpoint.user.order import Order, OrderInvalidError, read
 from chamberlain_endpoint.user.results import Results
+from chamberlain_endpoint.user.shell import Shell, ShellFailedError
 from chamberlain_endpoint.user.work import Terms
 from chamberlain_wire.broker.port import Broker, BrokerError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
@@ -33,13 +34,7 @@ from chamberlain_wire.logs import Secret
 log = logging.getLogger(__name__)
 
 _ORDER_S: Final = 30.0
-_SETUP_S: Final = 600.0
-
-
-class SetupFailedError(ChamberlainError):
-    """The site's `endpoint_setup` failed. End; the template's author must look."""
-
-    code = ErrorCode.START_FAILED
+_CLOSE_S: Final = 1.0
 
 
 class AlreadyRunningError(ChamberlainError):
@@ -56,13 +51,12 @@ def serve(lease_fd: int) -> tuple[int, ChamberlainError | None]:
         lease = Lease(lease_fd)
         order = read(lease.first_line(timeout_s=_ORDER_S))
         with _Folder(Path(order.state_dir)) as folder:
-            journal.open_log(folder.path / "endpoint.log", debug=bool(order.config.get("debug")))
+            journal.open_log(_log_file(order, folder.path), debug=bool(order.config.get("debug")))
             return _serve(order, lease, folder.path, began)
-    except (ConfigInvalidError, SetupFailedError) as error:
-        return Exit.CONFIG_REFUSED, error
     except ChamberlainError as error:
         log.error("cannot serve", extra={"event": "endpoint.failed", "reason": str(error)})
-        return Exit.FAILED, error
+        refused = error.code is ErrorCode.CONFIG_INVALID or isinstance(error, ShellFailedError)
+        return Exit.CONFIG_REFUSED if refused else Exit.FAILED, error
 
 
 def _serve(
@@ -73,12 +67,13 @@ def _serve(
     ledger = Ledger(folder / "ledger.db")
     engine: Engine | None = None
     try:
-        config = parse(order.config)
-        _run_shell(config.endpoint_setup, folder)
+        config = _settled(order.config)
+        setup = Shell(folder)
+        _watch(lease, order, inbox, setup)
+        setup.run("endpoint_setup", config.endpoint_setup)
         ledger.open()
         engine = make_engine(config.engine, run_dir=folder / "engine")
         engine.start(inbox.put)
-        _watch(lease, order, inbox)
         log.info(
             "user endpoint serves",
             extra={
@@ -93,12 +88,33 @@ def _serve(
     finally:
         if engine is not None:
             engine.stop()
-        broker.close()
+        broker.close(timeout_s=_CLOSE_S)
         ledger.close()
-    _run_shell(config.endpoint_teardown, folder)
+    Shell(folder).run("endpoint_teardown", config.endpoint_teardown)
     log.info("user endpoint left", extra={"event": "endpoint.left", "code": int(code)})
     refused = code is Exit.BROKER_REFUSED
     return code, BrokerError(public="The broker refused the credential.") if refused else None
+
+
+def _log_file(order: Order, folder: Path) -> Path:
+    # Before the configuration is looked at: what is wrong with it must get into a log.
+    paths = order.config.get("paths")
+    given = paths.get("endpoint_log") if isinstance(paths, dict) else None
+    return folder / (given if isinstance(given, str) else "endpoint.log")
+
+
+def _settled(document: object) -> settled.UserEndpoint:
+    """Return the configuration; one that the manager did not check is checked here.
+
+    Raises:
+        ConfigInvalidError: it has faults; `public` names them all.
+    """
+    try:
+        return settled.read(document)
+    except settled.NotSettledError:
+        from chamberlain_endpoint.rendered import parse
+
+        return settled.read(parse(document).model_dump(mode="json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +125,7 @@ class _Made:
     ledger: Ledger
 
 
-def _loop(order: Order, config: UserEndpointConfig, made: _Made, folder: Path) -> Loop:
+def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path) -> Loop:
     allowed = config.allowed_functions
     working_dir = folder / config.engine.working_dir
     working_dir.mkdir(parents=True, exist_ok=True)
@@ -166,39 +182,18 @@ def _connect(order: Order, inbox: Inbox) -> Broker:
     return broker
 
 
-def _watch(lease: Lease, order: Order, inbox: Inbox) -> None:
-    lease.watch(order.lease_s, lambda reason: inbox.put(Stop(reason)))
+def _watch(lease: Lease, order: Order, inbox: Inbox, setup: Shell) -> None:
+    def stop(reason: str) -> None:
+        inbox.put(Stop(reason))
+        setup.interrupt()
+
+    lease.watch(order.lease_s, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         name = signal.Signals(number).name
-        signal.signal(number, lambda *_, name=name: inbox.put(Stop(f"{name} came")))
-
-
-def _run_shell(text: str | None, folder: Path) -> None:
-    """Run a line of the site's template.
-
-    Raises:
-        SetupFailedError: it did not end with 0 in time; its output's end is told.
-    """
-    if not text or not text.strip():
-        return
-    try:
-        done = subprocess.run(
-            ["/bin/bash", "-c", text],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_SETUP_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise SetupFailedError(
-            public=f"The endpoint's setup or teardown text did not end within {_SETUP_S:.0f} s."
-        ) from None
-    if done.returncode != 0:
-        tail = done.stdout.decode(errors="replace")[-1000:].strip()
-        raise SetupFailedError(
-            public=f"The endpoint's setup or teardown text ended with {done.returncode}: {tail}"
+        # In a thread: the signal may have come while this one holds the setup's lock.
+        signal.signal(
+            number,
+            lambda *_, name=name: threading.Thread(target=stop, args=(f"{name} came",)).start(),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
 
 from chamberlain_hub.api import (
     endpoints,
@@ -27,6 +28,7 @@ from chamberlain_hub.api import (
 )
 from chamberlain_hub.api.body import BodyLimit
 from chamberlain_hub.api.services import Services
+from chamberlain_hub.api.shortcut import Shortcut
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.credentials import BrokerAddress
 from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -51,7 +53,7 @@ class BrokerRefusedError(BrokerError):
     public = "The message broker refuses the hub's own user: check broker_url."
 
 
-def make_app(services: Services) -> FastAPI:
+def make_app(services: Services) -> ASGIApp:
     """Return the application over `services`; serving it starts and stops the dispatcher."""
 
     @asynccontextmanager
@@ -72,12 +74,11 @@ def make_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    app.add_middleware(BodyLimit, limit_bytes=services.settings.max_submit_bytes)
     errors.install(app)
     for part in (meta, functions, endpoints, submit, tasks, sessions):
         app.include_router(part.router)
     _document(app)
-    return app
+    return BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)
 
 
 def make_services(
@@ -147,6 +148,10 @@ def serve(settings: HubSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
         server[0].run()
+    except SystemExit:
+        # The server's way to say that it could not start.
+        if not refused.is_set():
+            raise
     finally:
         store.close()
     if refused.is_set():

@@ -14,10 +14,19 @@ _MAX_SHORT_CHARS: Final = 1024
 _MAX_IDS: Final = 10_000
 
 
-def _without_nul(text: str) -> str:
-    # PostgreSQL stores no NUL; refusing it everywhere keeps both databases alike.
-    if "\0" in text:
-        raise ValueError("a NUL character is not allowed")
+def is_storable(text: str) -> bool:
+    """Tell whether every database can store `text`: no NUL, nothing that is not Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate, which is JSON but not UTF-8.
+        return False
+    return "\0" not in text
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("a NUL character or a lone surrogate is not allowed")
     return text
 
 
@@ -25,9 +34,9 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
 
-Text = Annotated[str, Field(max_length=_MAX_TEXT_CHARS), AfterValidator(_without_nul)]
-ShortText = Annotated[str, Field(max_length=_MAX_SHORT_CHARS), AfterValidator(_without_nul)]
-Code = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+Text = Annotated[str, Field(max_length=_MAX_TEXT_CHARS), AfterValidator(_storable)]
+ShortText = Annotated[str, Field(max_length=_MAX_SHORT_CHARS), AfterValidator(_storable)]
+Code = Annotated[str, Field(min_length=1), AfterValidator(_storable)]
 
 
 class Body(BaseModel):
@@ -65,7 +74,7 @@ class EndpointBody(Body):
     endpoint_name: Annotated[
         str,
         Field(min_length=1, max_length=MAX_ENDPOINT_NAME_CHARS),
-        AfterValidator(_without_nul),
+        AfterValidator(_storable),
     ] = "endpoint"
     endpoint_uuid: UUID | None = None
     display_name: ShortText | None = None

@@ -103,6 +103,7 @@ def delete_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
         dispatcher.queues.delete_user_endpoint(user_endpoint.id)
     dispatcher.queues.delete_endpoint(endpoint.id)
     hub.store.delete_endpoint(endpoint.id)
+    hub.submissions.endpoints.forget(endpoint.id)
     return json_answer({"status": "ok", "endpoint_id": endpoint.id})
 
 
@@ -117,6 +118,7 @@ def lock_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
     endpoint = _managed(hub, caller, endpoint_id)
     until = time.time() + LOCK_S
     hub.store.lock_endpoint(endpoint.id, until)
+    hub.submissions.endpoints.forget(endpoint.id)
     hub.dispatcher.credentials.end_endpoint(endpoint.id)
     return json_answer(
         {

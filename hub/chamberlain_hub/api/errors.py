@@ -41,6 +41,10 @@ _STATUS: Final[Mapping[str, int]] = {
     ErrorCode.BROKER: 503,
 }
 
+_OF_HTTP: Final[Mapping[int, str]] = {
+    400: ErrorCode.INVALID_MESSAGE,
+    404: ErrorCode.NOT_FOUND,
+}
 _INVALID: Final = (ErrorCode.SEMANTICALLY_INVALID, ErrorCode.INVALID_ID)
 _PREFIX: Final = "Request payload failed validation: "
 _TRY_AGAIN_S: Final = "1"
@@ -87,11 +91,11 @@ class VerdictRefusedError(ChamberlainError):
 
 def install(app: FastAPI) -> None:
     """Answer all that handlers of `app` raise."""
-    app.add_exception_handler(ChamberlainError, _on_refusal)
+    app.add_exception_handler(ChamberlainError, on_refusal)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_gone)
-    app.add_exception_handler(Exception, _on_surprise)
+    app.add_exception_handler(ClientDisconnect, on_gone)
+    app.add_exception_handler(Exception, on_surprise)
 
 
 def refusal(error: ChamberlainError) -> Response:
@@ -127,7 +131,8 @@ def _answer(
     return json_answer(document, status, headers)
 
 
-async def _on_refusal(_request: Request, error: Exception) -> Response:
+async def on_refusal(_request: Request, error: Exception) -> Response:
+    """Log a refusal and answer it."""
     assert isinstance(error, ChamberlainError)
     status = _STATUS.get(error.code, 500)
     log.log(
@@ -153,16 +158,18 @@ async def _on_http(_request: Request, error: Exception) -> Response:
         # FastAPI wraps whatever goes wrong while it reads a body.
         return refusal(error.__cause__)
     status = error.status_code
-    code = ErrorCode.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HTTPStatus(status).name
+    code = _OF_HTTP.get(status) or HTTPStatus(status).name
     return _answer(status, code, str(error.detail), error.headers)
 
 
-async def _on_gone(_request: Request, _error: Exception) -> Response:
+async def on_gone(_request: Request, _error: Exception) -> Response:
+    """Answer a client that hung up while it sent its request."""
     # Nobody reads it; the server only wants an answer.
     return Response(status_code=400)
 
 
-async def _on_surprise(_request: Request, error: Exception) -> Response:
+async def on_surprise(_request: Request, error: Exception) -> Response:
+    """Log what nobody expected, and answer without detail."""
     log.error("request failed", exc_info=error, extra={"event": "request.failed"})
     return refusal(ChamberlainError())
 

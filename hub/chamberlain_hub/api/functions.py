@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
@@ -22,6 +22,7 @@ from chamberlain_wire.ids import FunctionId, new_id, parse_function_id
 router = APIRouter(tags=["functions"])
 
 _MAX_META_BYTES: Final = 64 * 1024
+_MAX_LISTED: Final = 1000
 
 
 @router.post("/v3/functions", summary="Register a function")
@@ -29,7 +30,7 @@ _MAX_META_BYTES: Final = 64 * 1024
 def add_function(hub: Hub, caller: Caller, body: FunctionBody) -> Response:
     """Answers `function_uuid`. A function never changes; register again for new code."""
     code = body.function_code
-    size_bytes = len(code.encode("utf-8", "surrogatepass"))
+    size_bytes = len(code.encode())
     if size_bytes > hub.settings.max_function_bytes:
         raise TooLargeError.of("The function", size_bytes, hub.settings.max_function_bytes)
     if body.ha_endpoint_id is not None:
@@ -53,6 +54,28 @@ def add_function(hub: Hub, caller: Caller, body: FunctionBody) -> Response:
     return json_answer({"function_uuid": function.id})
 
 
+@router.get("/v3/functions", summary="Own functions, newest first")
+def list_functions(
+    hub: Hub, caller: Caller, limit: Annotated[int, Query(ge=1, le=_MAX_LISTED)] = 50
+) -> Response:
+    """Without their code, and without those that were deleted."""
+    return json_answer(
+        {
+            "functions": [
+                {
+                    "function_uuid": function.id,
+                    "function_name": function.name,
+                    "description": function.description,
+                    "public": function.public,
+                    "sha256": function.sha256,
+                    "created_at": function.created_at,
+                }
+                for function in hub.store.functions_of(caller.identity.id, limit)
+            ]
+        }
+    )
+
+
 @router.get("/v2/functions/{function_id}", summary="A function")
 def get_function(hub: Hub, caller: Caller, function_id: str) -> Response:
     """404 also for other people's functions that are not public."""
@@ -69,6 +92,7 @@ def delete_function(hub: Hub, caller: Caller, function_id: str) -> Response:
     if function is None or not owns(caller, function.owner):
         raise FunctionNotFoundError(public=f"There is no function {function_id}.")
     hub.store.delete_function(function.id, function.owner)
+    hub.submissions.functions.forget(function.id)
     return json_answer({"status": "ok", "function_uuid": function.id})
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chamberlain_hub.api.bodies import EndpointBody
+from chamberlain_hub.api.bodies import EndpointBody, is_storable
 from chamberlain_hub.api.errors import RequestInvalidError
 from chamberlain_hub.api.services import Services
 from chamberlain_hub.domain.access import may_manage
@@ -43,6 +43,7 @@ def register(
         kept = known.multi_user if body.multi_user is None else body.multi_user
         wanted = replace(wanted, owner=known.owner, multi_user=kept)
     stored = hub.store.put_endpoint(wanted)
+    hub.submissions.endpoints.forget(stored.id)
     hub.dispatcher.queues.endpoint(stored.id)
     if not stored.multi_user:
         hub.dispatcher.queues.user_endpoint(stored.id)
@@ -61,7 +62,7 @@ def _endpoint(
     if len(json.dumps(metadata)) > _MAX_METADATA_BYTES:
         raise RequestInvalidError(public=f"$.metadata: more than {_MAX_METADATA_BYTES} bytes")
     template = metadata.pop("user_config_template", None)
-    if not isinstance(template, str | None) or "\0" in (template or ""):
+    if not isinstance(template, str | None) or not is_storable(template or ""):
         raise RequestInvalidError(public="$.metadata.user_config_template: a text is needed")
     allowed = body.allowed_functions
     return Endpoint(

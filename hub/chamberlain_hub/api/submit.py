@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from chamberlain_hub.api import submit_body
 from chamberlain_hub.api.errors import VerdictRefusedError
-from chamberlain_hub.api.services import Hub, Services, token_of
+from chamberlain_hub.api.services import Services, services_of, token_of
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.submissions import Accepted, Prepared
 from chamberlain_wire.ids import new_id
@@ -35,11 +35,20 @@ _encoder = msgspec.json.Encoder()
     summary="Run functions at an endpoint",
     openapi_extra=_DOCS,
 )
-async def submit(request: Request, hub: Hub, endpoint_id: str) -> Response:
+async def submit(request: Request, endpoint_id: str) -> Response:
     """Answers when the tasks are stored.
 
     A user endpoint that does not run yet is asked for; the answer waits for the endpoint's
     verdict (a few seconds at most), never for the start itself. Refused: 422, nothing stored.
+    """
+    return await answer_submit(services_of(request), request, endpoint_id)
+
+
+async def answer_submit(hub: Services, request: Request, endpoint_id: str) -> Response:
+    """Answer a submit.
+
+    Raises:
+        ChamberlainError: it is refused; `errors.refusal` makes the answer.
     """
     # Before the body: nobody unknown makes us read ten megabytes.
     token = token_of(request)

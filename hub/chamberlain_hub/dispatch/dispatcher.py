@@ -105,6 +105,7 @@ class Dispatcher:
             UnusedUsers(ports, users, self.credentials, session_idle_s=settings.session_idle_s),
             self.credentials,
             period_s=settings.sweep_period_s,
+            ready=lambda: self.link_up,
         )
         self._results = Results(ports)
         self._heartbeats = Heartbeats(ports, self.commands, self.sweep)
@@ -122,12 +123,16 @@ class Dispatcher:
         try:
             # First: a connection to a virtual host that is not there is refused for good.
             self._users.prepare()
+        except BrokerError as error:
+            _log_absent(error)
+        try:
             self._broker.open(timeout_s=_OPEN_S)
         except AccessRefusedError:
+            self._on_refused()
             self.stop()
             raise
         except BrokerError as error:
-            log.warning("no broker yet", extra={"event": "broker.absent", "reason": str(error)})
+            _log_absent(error)
 
     def stop(self) -> None:
         """Finish the batches in hand, then close the connection. Safe to call twice."""
@@ -166,3 +171,7 @@ class Dispatcher:
             )
         log.info("broker ready", extra={"event": "broker.ready"})
         self.sweep.full_round()
+
+
+def _log_absent(error: BrokerError) -> None:
+    log.warning("no broker yet", extra={"event": "broker.absent", "reason": str(error)})

@@ -18,7 +18,7 @@ from chamberlain_hub.domain.errors import EndpointNotFoundError
 from chamberlain_wire import codec, topology
 from chamberlain_wire.broker.port import Delivery
 from chamberlain_wire.errors import ErrorCode, InvalidIdError, InvalidMessageError
-from chamberlain_wire.ids import EndpointId
+from chamberlain_wire.ids import EndpointId, parse_endpoint_id, parse_task_id
 from chamberlain_wire.limits import MAX_STATUS_BYTES
 from chamberlain_wire.messages import EndpointEvent, StatusReport, TaskTransition
 from chamberlain_wire.states import TaskState, UserEndpointState
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 PREFETCH: Final = 200
 _DEFAULT_PERIOD_S: Final = 30.0
 _MAX_PERIOD_S: Final = 3600.0
+_MAX_TEXT_CHARS: Final = 8000
 _ENDS: Final = (UserEndpointState.GONE, UserEndpointState.REFUSED, UserEndpointState.FAILED)
 _STATES: Final = frozenset(state.value for state in TaskState)
 _EVENTS: Final = {
@@ -105,7 +106,7 @@ class Heartbeats:
                 )
                 self._aftercare.endpoint_online(endpoint.id)
         for event in report.events:
-            user_endpoint = self._store.user_endpoint(event.user_endpoint)
+            user_endpoint = self._store.user_endpoint(parse_endpoint_id(event.user_endpoint))
             if user_endpoint is not None and user_endpoint.endpoint == endpoint.id:
                 self._note_event(user_endpoint, event)
             else:
@@ -120,8 +121,8 @@ class Heartbeats:
             before.id,
             kind,
             command=event.command or None,
-            code=event.code,
-            message=event.message,
+            code=_storable(event.code),
+            message=_storable(event.message),
             at=self._clock(),
         )
         log.info(
@@ -185,7 +186,11 @@ class Heartbeats:
         """The public agent tells a failed start with the user endpoint's own credential."""
         code = ErrorCode.START_FAILED
         after = self._store.move_user_endpoint(
-            before.id, UserEndpointEvent.FAILED, code=code, message=error, at=self._clock()
+            before.id,
+            UserEndpointEvent.FAILED,
+            code=code,
+            message=_storable(error),
+            at=self._clock(),
         )
         self._commands.settle(before.id, Verdict(False, code, error), None)
         if after.state in _ENDS:
@@ -199,6 +204,19 @@ def _log_dropped(endpoint: str, reason: str) -> None:
     )
 
 
+def _storable(text: str) -> str:
+    """Return `text` as every database takes it, and not longer than anybody reads."""
+    return text[:_MAX_TEXT_CHARS].encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        parse_task_id(text)
+    except InvalidIdError:
+        return False
+    return True
+
+
 def _period_s(report: StatusReport) -> float:
     period = report.seen.get("heartbeat_period")
     if isinstance(period, bool) or not isinstance(period, (int, float)):
@@ -210,5 +228,5 @@ def _last_states(seen: dict[str, list[TaskTransition]]) -> dict[str, TaskState]:
     return {
         task_id: TaskState(transitions[-1].state)
         for task_id, transitions in seen.items()
-        if transitions and transitions[-1].state in _STATES
+        if transitions and transitions[-1].state in _STATES and _is_id(task_id)
     }

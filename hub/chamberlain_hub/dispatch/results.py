@@ -17,6 +17,7 @@ from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
 from chamberlain_wire import codec, topology
 from chamberlain_wire.broker.port import Delivery, LinkLostError, Outgoing
 from chamberlain_wire.errors import InvalidIdError, InvalidMessageError
+from chamberlain_wire.ids import parse_task_id
 from chamberlain_wire.messages import Result
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class Results:
         try:
             sender = topology.sender_of(delivery.routing_key)
             result = codec.decode(delivery.body, Result)
+            # A text that no database takes must not get into a batch with other people's.
+            parse_task_id(result.task_id)
         except (InvalidMessageError, InvalidIdError) as error:
             self._drop(delivery, str(error))
             return None

@@ -8,14 +8,16 @@ already, both run one behind the other.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
+from chamberlain_hub.dispatch.recent import Recent
 from chamberlain_hub.dispatch.reconcile import is_leaving
 from chamberlain_hub.domain.access import may_submit, may_use
 from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
@@ -28,10 +30,13 @@ from chamberlain_hub.domain.task import NewTask, TaskRow
 from chamberlain_hub.domain.user_endpoint_id import derive, site_digest
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import BrokerError
-from chamberlain_wire.ids import EndpointId, FunctionId, TaskGroupId, TaskId, new_id
+from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId, TaskGroupId, TaskId, new_id
 from chamberlain_wire.states import TaskState
 
 log = logging.getLogger(__name__)
+
+_ENDPOINT_S: Final = 1.0
+_FUNCTION_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,11 @@ class Accepted:
 
 
 class Submissions:
-    """The hot path of the hub. Thread-safe; both methods block for some milliseconds."""
+    """The hot path of the hub. Thread-safe; both methods block for some milliseconds.
+
+    Attributes:
+        endpoints, functions: as they were a moment ago; whoever changes one calls `forget`.
+    """
 
     def __init__(
         self, store: Store, dispatcher: Dispatcher, *, clock: Callable[[], float] = time.time
@@ -94,6 +103,10 @@ class Submissions:
         self._store = store
         self._dispatcher = dispatcher
         self._clock = clock
+        self.endpoints: Recent[Endpoint] = Recent(store.endpoint, for_s=_ENDPOINT_S)
+        self.functions: Recent[Function] = Recent(store.function, for_s=_FUNCTION_S, most=256)
+        # Whose a group is never changes.
+        self._groups: Recent[IdentityId] = Recent(store.group_owner, for_s=math.inf)
 
     def prepare(self, principal: Principal, submission: Submission) -> Prepared:
         """Check `submission` and make sure that somebody will run it. Stores no task.
@@ -169,13 +182,13 @@ class Submissions:
         return Accepted(prepared.group, user_endpoint.id, ids)
 
     def _endpoint(self, principal: Principal, endpoint_id: EndpointId) -> Endpoint:
-        endpoint = self._store.endpoint(endpoint_id)
+        endpoint = self.endpoints.get(endpoint_id)
         if endpoint is None or not may_use(principal, endpoint):
             raise EndpointNotFoundError(public=f"There is no endpoint {endpoint_id}.")
         return endpoint
 
     def _function(self, function_id: FunctionId) -> Function:
-        function = self._store.function(function_id)
+        function = self.functions.get(function_id)
         if function is None:
             raise FunctionNotFoundError(public=f"There is no function {function_id}.")
         return function
@@ -188,7 +201,8 @@ class Submissions:
             known = self._store.task(next(iter(submission.task_ids.values()))[0])
             group = known.group if known is not None and known.owner == owner else None
         group = group or TaskGroupId(new_id())
-        self._store.ensure_group(group, owner)
+        if self._groups.get(group) != owner:
+            self._store.ensure_group(group, owner)
         return group
 
     def _start(

@@ -36,6 +36,7 @@ class Sweep:
 
     Args:
         period_s: a full round every so many seconds.
+        ready: tells whether the broker is there; without it, a round would do nothing.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Sweep:
         credentials: Credentials,
         *,
         period_s: float,
+        ready: Callable[[], bool],
     ) -> None:
         self._outbox = outbox
         self._tending = tending
         self._unused = unused
         self._credentials = credentials
         self._period_s = period_s
+        self._ready = ready
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._next_round = 0.0
@@ -107,6 +110,8 @@ class Sweep:
 
     def full_round(self) -> None:
         """Look after everything, in this thread."""
+        if not self._ready():
+            return
         self._do(self._outbox.resend)
         self._do(self._tending.tend_all)
         if time.monotonic() >= self._next_unused:

@@ -46,6 +46,16 @@ class Functions(Topic):
         row = self._row(statement)
         return None if row is None else _as_function(row)
 
+    def functions_of(self, owner: str, limit: int) -> list[Function]:
+        """Return the newest functions of an identity that it did not delete, without code."""
+        statement = (
+            sa.select(*(functions.c[name] for name in _FIELDS if name != "code"))
+            .where(functions.c.owner == owner, functions.c.deleted_at.is_(None))
+            .order_by(functions.c.created_at.desc(), functions.c.id)
+            .limit(limit)
+        )
+        return [_as_function(row, code="") for row in self._rows(statement)]
+
     def delete_function(self, function_id: str, owner: str) -> None:
         """Make a function unknown to everybody; accepted tasks still run.
 
@@ -66,7 +76,7 @@ class Functions(Topic):
                 raise FunctionNotFoundError(public=f"There is no function {function_id[:80]}.")
 
 
-def _as_function(row: sa.Row[tuple[object, ...]]) -> Function:
-    fields = {name: getattr(row, name) for name in _FIELDS}
+def _as_function(row: sa.Row[tuple[object, ...]], **more: str) -> Function:
+    fields = {name: getattr(row, name) for name in _FIELDS if name not in more} | more
     fields["id"], fields["owner"] = FunctionId(row.id), IdentityId(row.owner)
     return Function(**fields)

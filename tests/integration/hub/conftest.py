@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import threading
 import time
@@ -181,11 +182,29 @@ class World:
         return thing
 
 
-def _world(side: BrokerSide, url: str, folder: Path) -> Iterator[World]:
-    world = World(side, url, folder)
+def _migrate(url: str) -> None:
     store = Store.open(url)
     store.migrate()
     store.close()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "hub.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite(migrated: Path, tmp_path: Path) -> str:
+    """The URL of a migrated, empty SQLite database."""
+    shutil.copy(migrated, tmp_path / "hub.db")
+    return f"sqlite:///{tmp_path / 'hub.db'}"
+
+
+def _world(side: BrokerSide, url: str, folder: Path) -> Iterator[World]:
+    world = World(side, url, folder)
     world.start()
     yield world
     world.closing.close()
@@ -193,22 +212,22 @@ def _world(side: BrokerSide, url: str, folder: Path) -> Iterator[World]:
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.needs_rabbit)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, sqlite: str, tmp_path: Path) -> Iterator[World]:
     """A hub on SQLite; on the fake broker, and on RabbitMQ."""
     side = request.getfixturevalue(f"{request.param}_side")
-    yield from _world(side, f"sqlite:///{tmp_path / 'hub.db'}", tmp_path)
+    yield from _world(side, sqlite, tmp_path)
 
 
 @pytest.fixture
-def memory_world(memory_side: BrokerSide, tmp_path: Path) -> Iterator[World]:
+def memory_world(memory_side: BrokerSide, sqlite: str, tmp_path: Path) -> Iterator[World]:
     """A hub on SQLite and the fake broker, for what has nothing to do with the broker."""
-    yield from _world(memory_side, f"sqlite:///{tmp_path / 'hub.db'}", tmp_path)
+    yield from _world(memory_side, sqlite, tmp_path)
 
 
 @pytest.fixture
-def rabbit_world(rabbit_side: BrokerSide, tmp_path: Path) -> Iterator[World]:
+def rabbit_world(rabbit_side: BrokerSide, sqlite: str, tmp_path: Path) -> Iterator[World]:
     """A hub on SQLite and RabbitMQ."""
-    yield from _world(rabbit_side, f"sqlite:///{tmp_path / 'hub.db'}", tmp_path)
+    yield from _world(rabbit_side, sqlite, tmp_path)
 
 
 @pytest.fixture
@@ -216,4 +235,6 @@ def postgres_world(
     rabbit_side: BrokerSide, postgres: PrivatePostgres, tmp_path: Path
 ) -> Iterator[World]:
     """A hub on PostgreSQL and RabbitMQ."""
-    yield from _world(rabbit_side, postgres.new_database(), tmp_path)
+    url = postgres.new_database()
+    _migrate(url)
+    yield from _world(rabbit_side, url, tmp_path)

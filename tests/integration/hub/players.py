@@ -6,9 +6,11 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -24,6 +26,8 @@ from chamberlain_wire.messages import (
 )
 
 WAIT_S = 10.0
+
+T = TypeVar("T")
 
 Connect = Callable[[str], Broker]
 """Opens a broker connection with a URL from the hub."""
@@ -125,7 +129,8 @@ class UserEndpoint:
     def __init__(self, command: StartCommand, connect: Connect) -> None:
         creds = command.kwargs.amqp_creds
         self.id = creds.endpoint_id
-        self.broker = connect(creds.task_queue_info.connection_url)
+        self.url = creds.task_queue_info.connection_url
+        self.broker = connect(self.url)
         self.tasks = taken(self.broker, creds.task_queue_info.queue, exclusive=True)
         self._results = creds.result_queue_info.queue_publish_kwargs or {}
         self._heartbeats = creds.heartbeat_queue_info.queue_publish_kwargs or {}
@@ -158,6 +163,7 @@ class Manager:
     """One endpoint's manager."""
 
     endpoint: str
+    url: str
     broker: Broker
     connect: Connect
     commands: queue.SimpleQueue[Delivery]
@@ -171,6 +177,7 @@ class Manager:
         broker = connect(info["connection_url"])
         return cls(
             answer["endpoint_id"],
+            info["connection_url"],
             broker,
             connect,
             taken(broker, info["queue"]),
@@ -235,3 +242,34 @@ class Sdk:
 
     def close(self) -> None:
         self.broker.close()
+
+
+@contextmanager
+def meanwhile(work: Callable[[], T]) -> Iterator[Future[T]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work)
+
+
+def served(alice: Caller, manager: Manager) -> tuple[UserEndpoint, str]:
+    """Return a user endpoint of alice that serves, idle, and a function of hers."""
+    function = alice.function()
+    with meanwhile(lambda: alice.submit(manager.endpoint, function)) as asked:
+        child = manager.start(manager.next_command())
+    task_id = asked.result().ok()["tasks"][function][0]
+    child.next_task()
+    child.finish(task_id)
+    alice.ended(task_id)
+    return child, function
+
+
+def silent(came: queue.SimpleQueue[object]) -> bool:
+    try:
+        came.get(timeout=0.6)
+    except queue.Empty:
+        return True
+    return False
+
+
+def only_task(answer: Answer, function: str) -> str:
+    (task_id,) = answer.ok()["tasks"][function]
+    return str(task_id)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.integration.sdk.command_line import Shell
 from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub
 
 from chamberlain import Client, Executor
@@ -14,6 +16,11 @@ def hub(rabbit: PrivateRabbit) -> Iterator[StandInHub]:
     one = StandInHub(rabbit)
     yield one
     one.close()
+
+
+@pytest.fixture
+def shell(hub: StandInHub, tmp_path: Path) -> Shell:
+    return Shell(hub, tmp_path)
 
 
 @pytest.fixture

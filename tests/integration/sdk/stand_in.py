@@ -7,6 +7,7 @@ refuse, to be away, and to hold results back.
 from __future__ import annotations
 
 import json
+import platform
 import queue
 import threading
 import traceback
@@ -15,7 +16,7 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from chamberlain_wire.broker.port import Outgoing
+from chamberlain_wire.broker.port import Link, Outgoing
 from chamberlain_wire.broker.rabbit import RabbitBroker
 from chamberlain_wire.codec import encode
 from chamberlain_wire.errors import SerializationError
@@ -26,13 +27,20 @@ from chamberlain_wire.serialize import pack_exception, pack_result, unpack_task
 from devtools.rabbit import PrivateRabbit
 
 TOKEN = "chp_test"
+_Entry = tuple[str, str, str, list[str] | None]
 PREFIX = "results.11111111-1111-4111-8111-111111111111."
 
 
 class StandInHub:
     def __init__(self, rabbit: PrivateRabbit) -> None:
         self.rabbit = rabbit
-        self.broker = RabbitBroker(Secret(rabbit.amqp_url), name="stand-in")
+        self.linked = threading.Semaphore(0)
+        """Released whenever the broker's link comes up."""
+        self.broker = RabbitBroker(
+            Secret(rabbit.amqp_url),
+            name="stand-in",
+            on_link=lambda link: self.linked.release() if link is Link.UP else None,
+        )
         self.broker.open()
         self.functions: dict[str, str] = {}
         self.registrations: list[dict[str, Any]] = []
@@ -50,6 +58,9 @@ class StandInHub:
         self.most_tasks = 10_000
         """More in one request are too large."""
         self.unauthorized = False
+        self.python_version = platform.python_version()
+        """What the endpoint says of itself, and its worker of itself."""
+        self.worker_python = platform.python_version()
         self.go = threading.Event()
         self.go.set()
         """Tasks run while it is set."""
@@ -57,9 +68,11 @@ class StandInHub:
         self.submit_gate.set()
         """Submits are answered while it is set."""
         self.submit_came = threading.Semaphore(0)
+        self.accepted = threading.Semaphore(0)
+        """Released when the tasks of a submit are taken."""
         self.push = True
         """Results are pushed, not only kept."""
-        self._tasks: queue.SimpleQueue[tuple[str, str, str] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
         self._server: ThreadingHTTPServer | None = None
@@ -131,7 +144,7 @@ class StandInHub:
         handler.end_headers()
         handler.wfile.write(data)
 
-    def route(  # noqa: C901, PLR0911 - one line a route
+    def route(  # noqa: C901, PLR0911, PLR0912 - one line a route
         self, method: str, path: str, body: Any
     ) -> tuple[int, Any]:
         parts = path.strip("/").split("/")
@@ -154,7 +167,8 @@ class StandInHub:
                 return self.submit(endpoint, body)
             case ("POST", "v2", "batch_status"):
                 self.batch_status_calls += 1
-                found = {one: self.documents[one] for one in body["task_ids"]}
+                asked = [one for one in body["task_ids"] if one in self.documents]
+                found = {one: self.documents[one] for one in asked}
                 return 200, {"response": "batch", "results": found}
             case ("GET", "v2", "tasks", task):
                 return 200, self.documents[task]
@@ -165,8 +179,16 @@ class StandInHub:
                 return 200, me | {"identity_set": []}
             case ("GET", "v2", "endpoints"):
                 return 200, [{"uuid": ENDPOINT, "name": "lab", "display_name": "Lab cluster"}]
+            case ("GET", "v2", "endpoints", endpoint):
+                return 200, {"metadata": {"python_version": self.python_version}}
             case ("GET", "v2", "endpoints", _, "status"):
                 return 200, {"status": "online", "details": {}}
+            case ("GET", "v3", "functions"):
+                listed = [
+                    {"function_uuid": one, "function_name": body["function_name"]}
+                    for one, body in zip(self.functions, self.registrations, strict=True)
+                ]
+                return 200, {"functions": listed}
             case ("GET", "v3", "tasks"):
                 return 200, {"tasks": []}
         return 404, error(404, "NOT_FOUND", f"no route {path}")
@@ -210,6 +232,7 @@ class StandInHub:
         if sum(map(len, body["tasks"].values())) > self.most_tasks:
             return 413, error(413, "TASK_PAYLOAD_TOO_LARGE", "too large")
         group = body["task_group_id"]
+        wanted = body.get("result_serializers")
         if body["create_queue"]:
             self.broker.declare_queue(PREFIX + group)
         for function, payloads in body["tasks"].items():
@@ -220,7 +243,8 @@ class StandInHub:
                     continue
                 self.documents[task] = {"task_id": task, "status": "waiting-for-ep"}
                 self.task_groups[group].append(task)
-                self._tasks.put((group, task, self.functions[function] + payload))
+                self._tasks.put((group, task, self.functions[function] + payload, wanted))
+        self.accepted.release()
         return 200, {
             "request_id": new_id(),
             "task_group_id": group,
@@ -231,8 +255,8 @@ class StandInHub:
     def _work(self) -> None:
         while (entry := self._tasks.get()) is not None:
             self.go.wait(30)
-            group, task, text = entry
-            result = run(task, text)
+            group, task, text, wanted = entry
+            result = run(task, text, self.worker_python, wanted)
             failed = result.error_details is not None
             self.documents[task] = {
                 "task_id": task,
@@ -251,11 +275,14 @@ def error(status: int, code: str, message: str) -> dict[str, Any]:
     return {"status": "Failed", "http_status_code": status, "code": code, "message": message}
 
 
-def run(task: str, text: str) -> Result:
-    details = {"python_version": "3.11.7", "hostname": "node1"}
+def run(
+    task: str, text: str, python: str = platform.python_version(), wanted: list[str] | None = None
+) -> Result:
+    details = {"python_version": python, "hostname": "node1"}
     try:
         function, args, kwargs = unpack_task(text)
-        return Result(task_id=task, data=pack_result(function(*args, **kwargs)), details=details)
+        data = pack_result(function(*args, **kwargs), wanted)
+        return Result(task_id=task, data=data, details=details)
     except SerializationError as fault:
         data, packed = fault.public, None
     except BaseException as fault:  # noqa: BLE001 - sys.exit as well, as a worker does

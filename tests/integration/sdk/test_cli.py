@@ -9,51 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
+from tests.integration.sdk.command_line import Shell
+from tests.integration.sdk.stand_in import ENDPOINT, StandInHub, error
 
 pytestmark = pytest.mark.needs_rabbit
-
-FILE = """
-import neighbour
-
-def add(left, right=1):
-    return neighbour.add(left, right)
-
-def fail():
-    raise ValueError("on purpose")
-
-def odd_result():
-    return {1, 2}
-"""
-
-
-class Shell:
-    def __init__(self, hub: StandInHub, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "CHAMBERLAIN_HUB_URL": hub.url,
-            "CHAMBERLAIN_TOKEN": TOKEN,
-        }
-        (folder / "work.py").write_text(FILE)
-        (folder / "neighbour.py").write_text("def add(a, b):\n    return a + b\n")
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from chamberlain.cli import main; main()", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-
-@pytest.fixture
-def shell(hub: StandInHub, tmp_path: Path) -> Shell:
-    return Shell(hub, tmp_path)
 
 
 def test_whoami_names_the_identity(shell: Shell) -> None:
@@ -154,7 +113,7 @@ def test_missing_settings_are_told(shell: Shell) -> None:
     del shell.environment["CHAMBERLAIN_TOKEN"]
     done = shell.run("whoami")
     assert done.returncode == 1
-    assert "Set CHAMBERLAIN_TOKEN" in done.stderr
+    assert "set CHAMBERLAIN_TOKEN" in done.stderr
 
 
 def test_help_teaches_and_completion_works(shell: Shell) -> None:

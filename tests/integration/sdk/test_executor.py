@@ -194,7 +194,7 @@ def test_tasks_of_a_group_are_found_again(client: Client, hub: StandInHub) -> No
 def test_a_registered_function_runs_by_its_id(executor: Executor, client: Client) -> None:
     function = executor.register_function(add)
     assert executor.submit_to_registered_function(function, (1,), {"right": 5}).result(WAIT_S) == 6
-    source = client.register_source("def three():\n    return 3\n", "three")
+    source = client.register_source_code("def three():\n    return 3\n", "three")
     assert executor.submit_to_registered_function(source).result(WAIT_S) == 3
 
 

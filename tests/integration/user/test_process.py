@@ -210,7 +210,6 @@ def test_started_before_the_broker_it_serves_when_the_broker_comes(
     task_id = hub.submit(double, 4)
     rabbit.kill()
     process = start(THREADS)
-    time.sleep(0.5)
     rabbit.start()
     hub.await_results([task_id], 60.0)
     assert process.process.poll() is None
@@ -266,6 +265,26 @@ def test_a_setup_that_fails_ends_it_with_78_and_its_words(start: Start) -> None:
     process = start({**THREADS, "endpoint_setup": "echo no module named gcc; exit 3"})
     assert process.wait() == 78
     assert "no module named gcc" in process.fatal()["message"]
+
+
+def test_asked_to_stop_while_it_sets_up_it_ends_at_once(
+    hub: HubSide, start: Start, tmp_path: Path
+) -> None:
+    process = start({**THREADS, "endpoint_setup": f"echo up >> {tmp_path}/runs; sleep 3600"})
+    await_runs(tmp_path, 1)
+    children = tree(process)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.wait(10.0) == 0
+    assert_gone(children)
+
+
+def test_a_ledger_that_cannot_be_written_ends_it_with_70(
+    hub: HubSide, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.db").mkdir()
+    process = start()
+    assert process.wait() == 70
+    assert "ledger" in process.fatal()["message"]
 
 
 def test_setup_comes_before_and_teardown_after_the_tasks(
@@ -352,7 +371,7 @@ def modules() -> list[str]:
 def test_it_loads_nothing_that_it_does_not_need(hub: HubSide, start: Start) -> None:
     start()
     loaded = set(hub.call(modules))
-    heavy = {"parsl", "jinja2", "jsonschema", "docker", "yaml", "cryptography", "zmq", "httpx"}
+    heavy = {"parsl", "jinja2", "jsonschema", "docker", "yaml", "cryptography", "zmq", "pydantic"}
     assert not loaded & heavy
     assert not {name for name in loaded if name.startswith("chamberlain_endpoint.launcher")}
 

@@ -6,8 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from devtools.paths import ROOT
-from devtools.pytest_strict import COUNTS_VARIABLE
+from devtools.paths import COUNTS_VARIABLE, ROOT
 
 
 def _run(folder: Path, test: str) -> tuple[int, dict[str, int], str]:
@@ -16,7 +15,12 @@ def _run(folder: Path, test: str) -> tuple[int, dict[str, int], str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "devtools.pytest_strict", str(folder)],
         cwd=folder,
-        env={**os.environ, COUNTS_VARIABLE: str(counts), "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            COUNTS_VARIABLE: str(counts),
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -35,8 +35,8 @@ def test_the_token_does_not_show_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "Set CHAMBERLAIN_HUB_URL, or write a line hub_url = "),
-        ({"CHAMBERLAIN_HUB_URL": "http://hub"}, "Set CHAMBERLAIN_TOKEN, or write a line token = "),
+        ({}, "set CHAMBERLAIN_HUB_URL, or write a line hub_url = "),
+        ({"CHAMBERLAIN_HUB_URL": "http://hub"}, "set CHAMBERLAIN_TOKEN, or write a line token = "),
         ({"CHAMBERLAIN_HUB_URL": "hub", "CHAMBERLAIN_TOKEN": "x"}, "must look like https://"),
     ],
 )

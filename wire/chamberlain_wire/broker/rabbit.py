@@ -258,6 +258,10 @@ class RabbitBroker:
             connection.ioloop.add_callback_threadsafe(self._drain)
         try:
             connection.ioloop.start()
+        except AssertionError:
+            # pika's own, when a connection is closed before it was open; it has ended all the same.
+            if opened or not self._stopping.is_set():
+                raise
         finally:
             self._on_lost()
             connection.ioloop.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chamberlain_wire.errors import SerializationError
+from chamberlain_wire.errors import DeserializationError, SerializationError
 from chamberlain_wire.serialize import buffers
 from chamberlain_wire.serialize.strategies import (
     BY_NAME,
@@ -219,15 +219,18 @@ def pack_exception(error: BaseException) -> str | None:
         return None
 
 
-def unpack_exception(text: str | None) -> BaseException | None:
+def unpack_exception(
+    text: str | None, allowed: frozenset[Strategy] | None = None
+) -> BaseException | None:
     """Return the exception in `exception` of a Result, or None when there is none to be had.
 
-    The public agent puts a plain traceback there: that is None, too.
+    The public agent puts a plain traceback there: that is None, too, and so is one that came
+    by a strategy that is not in `allowed`.
     """
     if not text:
         return None
     try:
-        found = _read(text, None, "The exception", home=True)
+        found = _read(text, allowed, "The exception", home=True)
     except SerializationError:
         return None
     return found if isinstance(found, BaseException) else None
@@ -259,23 +262,26 @@ def _read(text: str, allowed: frozenset[Strategy] | None, what: str, *, home: bo
     one = named(text)
     if allowed is not None and one not in allowed:
         fitting = ", ".join(sorted(each.name for each in allowed if each.for_code == one.for_code))
-        raise SerializationError(
-            public=f"{what} came by {one.name}, which this endpoint does not allow. "
-            f"Send it with one of: {fitting}."
+        advice = (
+            f"which your serializer does not allow; it allows {fitting}. Name one of these in "
+            "`result_serializers`."
+            if home
+            else f"which this endpoint does not allow. Send it with one of: {fitting}."
         )
+        raise DeserializationError(public=f"{what} came by {one.name}, {advice}")
     try:
         return one.read(body(text), home)
     except SerializationError as error:
-        raise SerializationError(
+        raise DeserializationError(
             f"{what}: {error}", public=f"{what} cannot be read: {error}"
         ) from (error)
     except ModuleNotFoundError as error:
-        raise SerializationError(
+        raise DeserializationError(
             public=f"{what} needs the module {error.name!r}, which is not installed here. Install "
             "it here, or import it inside a function that handles its absence."
         ) from error
     except Exception as error:
-        raise SerializationError(
+        raise DeserializationError(
             public=f"{what} cannot be read with {one.name}: {type(error).__name__}: {error}. "
             "Most often the Python or package versions on both sides differ: use the strategy "
             "AllCodeStrategies for functions, and plain data for arguments and results."

@@ -22,13 +22,14 @@ class StartFailedError(ChamberlainError):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A user endpoint is gone, with every process that it had started.
+    """A user endpoint is gone, with every process that it had started (but see `left`).
 
     Attributes:
         exit_code: None when a signal ended it.
         signal: number of that signal, or None.
         tail: what it wrote last on standard error, at most `TAIL_BYTES`.
         failure: why it never ran; empty when it did.
+        left: processes that would not be killed; only possible without a process space.
     """
 
     user_endpoint: str
@@ -36,6 +37,7 @@ class Exit:
     signal: int | None
     tail: bytes
     failure: str = ""
+    left: int = 0
 
 
 class Runtime(Protocol):

@@ -331,7 +331,8 @@ def _exit_of(process: _Process) -> Exit:
     if "failed" in told:
         return Exit(process.user_endpoint, _FAILED_CODE, None, tail, failure=str(told["failed"]))
     if told:
-        return Exit(process.user_endpoint, told.get("exit"), told.get("signal"), tail)
+        code, number = told.get("exit"), told.get("signal")
+        return Exit(process.user_endpoint, code, number, tail, left=told.get("left", 0))
     code = process.keeper.returncode
     if code < 0:
         return Exit(process.user_endpoint, None, -code, tail)

@@ -276,6 +276,13 @@ def test_one_that_never_ran_says_so_in_the_last_line_of_its_tail(bench: Bench) -
     assert "/opt" not in fatal["message"]
 
 
+def test_processes_that_would_not_go_are_written_down(bench: Bench) -> None:
+    bench.launch()
+    bench.authority._note_exit(Exit(UEP, 0, None, b"", left=2))
+    line = json.loads(bench.audit_path.read_text().splitlines()[-1])
+    assert line["reason"] == "exit code 0; 2 of its processes would not be killed"
+
+
 def test_nothing_happens_that_cannot_be_written_down(bench: Bench) -> None:
     bench.audit.close()
     token = bench.hub.token()

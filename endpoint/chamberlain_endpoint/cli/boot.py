@@ -1,0 +1,114 @@
+"""`enable-on-boot` and `disable-on-boot`: writes the unit, and tells systemd if it is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.cli.boot_unit import unit_name, unit_text
+from chamberlain_endpoint.cli.errors import CommandFailedError
+from chamberlain_endpoint.cli.layout import Layout
+
+SYSTEM_UNITS: Final = Path("/etc/systemd/system")
+
+_RUNS: Final = Path("/run/systemd/system")
+"""There when systemd is the init of this host; its own test of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What was done.
+
+    Attributes:
+        did: commands that were run, as one would type them.
+        following: commands that are left to the administrator.
+    """
+
+    unit: Path
+    did: tuple[str, ...]
+    following: tuple[str, ...]
+
+
+def enable(layout: Layout, config_dir: Path | None, unit_dir: Path | None) -> Booted:
+    """Write the unit and enable it.
+
+    Args:
+        unit_dir: write it here and tell nobody: for images and packages.
+
+    Raises:
+        CommandFailedError: it could not be written, or systemd refused it.
+    """
+    file = (unit_dir or _unit_dir(layout)) / unit_name(layout.name)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(file.name + ".new")
+        new.write_text(unit_text(layout, config_dir))
+        new.chmod(0o644)
+        new.replace(file)
+    except OSError as error:
+        raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
+    enabling = [["daemon-reload"], ["enable", file.name]]
+    starting = [["start", file.name]]
+    linger = [] if layout.multi else ["loginctl enable-linger"]
+    if unit_dir is not None or not _is_init():
+        return Booted(file, (), (*_typed(layout, enabling + starting), *linger))
+    return Booted(file, _told(layout, enabling), (*_typed(layout, starting), *linger))
+
+
+def disable(layout: Layout, unit_dir: Path | None) -> Booted:
+    """Take the unit away again. What runs goes on running until it is stopped.
+
+    Raises:
+        CommandFailedError: there is none, or systemd refused.
+    """
+    file = (unit_dir or _unit_dir(layout)) / unit_name(layout.name)
+    if not file.exists():
+        raise CommandFailedError(f"{file} is not there: {layout.name} does not start on boot.")
+    told = unit_dir is None and _is_init()
+    did = _told(layout, [["disable", file.name]]) if told else ()
+    try:
+        file.unlink()
+    except OSError as error:
+        raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
+    if told:
+        return Booted(file, did + _told(layout, [["daemon-reload"]]), ())
+    return Booted(file, (), _typed(layout, [["daemon-reload"]]))
+
+
+def _unit_dir(layout: Layout) -> Path:
+    if layout.multi:
+        return SYSTEM_UNITS
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+
+def _is_init() -> bool:
+    return _RUNS.is_dir()
+
+
+def _command(layout: Layout, words: list[str]) -> list[str]:
+    return ["systemctl", *([] if layout.multi else ["--user"]), *words]
+
+
+def _typed(layout: Layout, commands: list[list[str]]) -> tuple[str, ...]:
+    # A unit's name may hold a backslash, which a shell takes away.
+    return tuple(
+        " ".join(f"'{word}'" if "\\" in word else word for word in _command(layout, words))
+        for words in commands
+    )
+
+
+def _told(layout: Layout, commands: list[list[str]]) -> tuple[str, ...]:
+    for words in commands:
+        command = _command(layout, words)
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise CommandFailedError(f"{command[0]}: {error.strerror}") from error
+        if done.returncode != 0:
+            raise CommandFailedError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return _typed(layout, commands)

@@ -1,0 +1,112 @@
+"""What you have at the hub: endpoints, functions, tasks and their results."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from chamberlain.cli.show import client, json_option, print_json, shown, table, told, when
+from chamberlain.errors import TaskPendingError
+
+
+@click.command()
+@click.option("--mine", is_flag=True, help="Only endpoints that you own.")
+@click.option("--status/--no-status", default=True, help="Ask whether each one is online.")
+@json_option
+def endpoints(mine: bool, status: bool, as_json: bool) -> None:
+    """List the endpoints where you may run functions."""
+    hub = client()
+    found = hub.endpoints(role="owner" if mine else "any")
+    if status:
+        for one in found:
+            one.setdefault("status", hub.endpoint_status(one["uuid"]).get("status"))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No endpoint that you may use. Ask your site's administrator for access.")
+        return
+    rows = [
+        (one["uuid"], one.get("status") or "", one.get("display_name") or one.get("name") or "")
+        for one in found
+    ]
+    table(("ENDPOINT", "STATUS", "NAME"), rows)
+
+
+@click.command()
+@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@click.option("--state", help="Only those in this state, such as failed.")
+@json_option
+def tasks(limit: int, state: str | None, as_json: bool) -> None:
+    """List your tasks, newest first."""
+    found = client().tasks(limit=limit, state=state)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No tasks.")
+        return
+    rows = [
+        (
+            one["task_id"],
+            one.get("state", ""),
+            one.get("function_name") or one.get("function_id", ""),
+            when(one.get("submitted_at")),
+            when(one.get("completed_at")),
+        )
+        for one in found
+    ]
+    table(("TASK", "STATE", "FUNCTION", "SUBMITTED", "COMPLETED"), rows)
+
+
+@click.command()
+@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@json_option
+def functions(limit: int, as_json: bool) -> None:
+    """List the functions that you registered, newest first."""
+    found = client().functions(limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No functions.")
+        return
+    rows = [
+        (
+            one["function_uuid"],
+            one.get("function_name", ""),
+            "everybody" if one.get("public") else "you",
+            when(one.get("created_at")),
+        )
+        for one in found
+    ]
+    table(("FUNCTION", "NAME", "USED BY", "REGISTERED"), rows)
+
+
+@click.command()
+@click.argument("task_id", metavar="TASK")
+@json_option
+def result(task_id: str, as_json: bool) -> None:
+    """Print what TASK returned.
+
+    TASK is an id that `chamberlain tasks` lists. Exit code 1 when the task failed, with the
+    remote traceback, and when it has not ended yet.
+    """
+    hub = client()
+    document = hub.get_task(task_id)
+    answer = {"task_id": task_id, "status": document["status"], "result": None, "error": None}
+    try:
+        answer["result"] = hub.get_result(task_id)
+    except TaskPendingError as error:
+        answer["error"] = error.public
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        answer["error"] = told(error)
+    if as_json:
+        print_json(answer)
+    elif answer["error"] is not None:
+        click.echo(answer["error"], err=True)
+    else:
+        click.echo(shown(answer["result"]))
+    if answer["error"] is not None:
+        sys.exit(1)
