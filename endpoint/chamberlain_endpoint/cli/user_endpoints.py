@@ -6,7 +6,6 @@ end of the file, and what it prints loses its control characters before a termin
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 from dataclasses import asdict
@@ -18,7 +17,7 @@ import click
 
 from chamberlain_endpoint.cli import accounts, daemons
 from chamberlain_endpoint.cli.errors import CommandFailedError
-from chamberlain_endpoint.cli.group import cli
+from chamberlain_endpoint.cli.group import cli, common, print_json
 from chamberlain_endpoint.launcher.client import LauncherClient, LauncherUnreachableError
 from chamberlain_endpoint.launcher.protocol import Listing, Running
 from chamberlain_wire.errors import InvalidIdError
@@ -27,7 +26,6 @@ from chamberlain_wire.ids import parse_endpoint_id
 _READER: Final = "chamberlain_endpoint.cli.log_end"
 _GRACE_S: Final = 10.0
 _MAX_LINES: Final = 10_000
-_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 
 @cli.group("user-endpoints")
@@ -35,26 +33,10 @@ def user_endpoints() -> None:
     """List, stop, or read the logs of the user endpoints of endpoint NAME."""
 
 
-def _options(command: Any) -> Any:
-    """Give a command the options that all have."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option(
-            "-c",
-            "--config-dir",
-            type=_FOLDER,
-            envvar="CHAMBERLAIN_ENDPOINT_CONFIG_DIR",
-            help="Folder that holds the endpoints' folders.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @user_endpoints.command("list")
 @click.argument("name")
 @click.option("--ended", is_flag=True, help="Show the last 200 that ended, and how, too.")
-@_options
+@common
 def list_command(name: str, ended: bool, config_dir: Path | None, as_json: bool) -> None:
     """Show which user endpoints run, as which account, since when."""
     listing = _listing(daemons.known(name, config_dir))
@@ -66,7 +48,7 @@ def list_command(name: str, ended: bool, config_dir: Path | None, as_json: bool)
             document["ended"] = [
                 {key: value for key, value in asdict(one).items() if key != "tail"} for one in ends
             ]
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
     if not listing.running and not ends:
         click.echo("No user endpoint runs.")
@@ -90,7 +72,7 @@ def list_command(name: str, ended: bool, config_dir: Path | None, as_json: bool)
     show_default=True,
     help="Seconds that running tasks may take to finish.",
 )
-@_options
+@common
 def stop_command(
     name: str, user_endpoint: str, grace: float, config_dir: Path | None, as_json: bool
 ) -> None:
@@ -106,8 +88,7 @@ def stop_command(
         client = LauncherClient(endpoint.settings.socket)
         client.stop(wanted, grace_s=grace, why=f"user-endpoints stop, by {who}")
     if as_json:
-        answer = {"user_endpoint": wanted, "state": "stopped", "was_running": did_run}
-        click.echo(json.dumps(answer, indent=2))
+        print_json({"user_endpoint": wanted, "state": "stopped", "was_running": did_run})
     else:
         click.echo(f"{wanted} is stopped." if did_run else f"{wanted} did not run.")
 
@@ -123,7 +104,7 @@ def stop_command(
     show_default=True,
     help="How many lines of the end.",
 )
-@_options
+@common
 def logs_command(
     name: str, user_endpoint: str, lines: int, config_dir: Path | None, as_json: bool
 ) -> None:
@@ -135,7 +116,7 @@ def logs_command(
     text = _read_as(uid, path, lines)
     if as_json:
         document = {"user_endpoint": wanted, "path": str(path), "lines": text.splitlines()}
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
     else:
         click.echo(text, nl=False)
 

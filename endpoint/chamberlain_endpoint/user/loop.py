@@ -105,6 +105,7 @@ class Loop:
         self._stop: Stop | None = None
         self._leave_at = _NEVER
         self._beat_at = _NEVER
+        self._count_at: float | None = None
         self._up_since: float | None = None
         self._consuming = False
 
@@ -197,8 +198,12 @@ class Loop:
         now_s = time.monotonic()
         work, parts = self._work, self._parts
         self._beat_at = now_s + self._settings.heartbeat_period_s
-        self._idle = self._idle.beat(moved=work.moves != self._moves_seen)
-        self._moves_seen = work.moves
+        # The beat of a link that came up says hello; only a whole period without a task is idle.
+        if self._count_at is not None and now_s >= self._count_at:
+            self._idle = self._idle.beat(moved=work.moves != self._moves_seen)
+            self._moves_seen = work.moves
+        if self._count_at is None or now_s >= self._count_at:
+            self._count_at = self._beat_at
         if self._up_since is not None:
             parts.results.again()
             load = Load(waiting=work.waiting, running=work.running, taken=work.taken)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.unit.endpoint.user.conftest import LOST, WAIT_S, Endpoint
 
@@ -184,3 +186,10 @@ def test_a_heartbeat_tells_what_runs(endpoint: Endpoint) -> None:
     assert report.seen["pending_tasks"] == 1
     assert report.seen["outstanding_tasks"] == 2
     assert report.seen["total_tasks"] == 2
+
+
+def test_a_link_that_comes_up_is_no_sign_of_idleness(endpoint: Endpoint) -> None:
+    endpoint.start(period_s=0.4, idle=Idle(soft=1, hard=0))
+    began = time.monotonic()
+    assert endpoint.await_end() is Exit.LEFT
+    assert time.monotonic() - began > 0.35
