@@ -23,6 +23,7 @@ from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
 from chamberlain_endpoint.launcher.loop import Loop
+from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.server import Server
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
             sys.stdout.write(f"warning: {warning}\n")
         sys.stdout.write(f"{options.config}: good\n")
         return 0
+    log_doubts(ready.warnings)
     try:
         _serve(ready, make_runtime or _process_runtime)
     except ChamberlainError as error:

@@ -87,6 +87,7 @@ class MappingFile:
         try:
             if trusted_file.stamp(self._path, self._owners) != self._stamp:
                 self._read()
+                log_doubts(self._warnings)
                 self._tell("", changed=True)
             else:
                 self._tell("", changed=False)
@@ -102,11 +103,6 @@ class MappingFile:
         # Last, so that a version that could not be read is tried again.
         self._stamp = stamp
         self._warnings = _doubts_in_time(mapper.steps, self._denied)
-        for warning in self._warnings:
-            _log.warning(
-                "the mapping file is doubtful",
-                extra={"event": "mapping.doubtful", "reason": warning},
-            )
 
     def _check_programs(self, steps: tuple[Step, ...]) -> None:
         faults = []
@@ -138,6 +134,15 @@ class MappingFile:
         else:
             _log.info("the mapping file is in force", extra={"event": "mapping.taken"})
         self._on_change(fault)
+
+
+def log_doubts(warnings: tuple[str, ...]) -> None:
+    """Tell the administrator of each doubt about the version that is taken."""
+    for warning in warnings:
+        _log.warning(
+            "the mapping file is doubtful",
+            extra={"event": "mapping.doubtful", "reason": warning},
+        )
 
 
 def _doubts_in_time(steps: tuple[Step, ...], denied: tuple[str, ...]) -> tuple[str, ...]:
