@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.integration.hub.conftest import World, rabbit_side, rabbit_world
+from tests.integration.hub.conftest import World, migrated, rabbit_side, rabbit_world, sqlite
 from tests.integration.hub.players import WAIT_S, Manager, UserEndpoint
 from tests.integration.sdk.stand_in import run
 
@@ -22,7 +22,7 @@ from chamberlain import (
 from chamberlain_wire import codec
 from chamberlain_wire.messages import Task
 
-__all__ = ["rabbit_side", "rabbit_world"]
+__all__ = ["migrated", "rabbit_side", "rabbit_world", "sqlite"]
 pytestmark = pytest.mark.needs_rabbit
 
 
