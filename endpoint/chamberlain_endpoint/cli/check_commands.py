@@ -205,7 +205,7 @@ def _tell_mapping(told: ask_launcher.Explained, *, with_policy: bool) -> None:
         said = f"maps to {one['user_name']}" if one["user_name"] else one["why_not"]
         click.echo(f"{one['rule']}\n    {one['username']}: {said}", err=True)
     if told.mapped is None:
-        click.echo("Nobody: no rule matches. The caller is refused.")
+        click.echo(f"Nobody: {told.refused}. The caller is refused.")
         return
     click.echo(f"{told.mapped['username']} becomes {told.mapped['user_name']}")
     click.echo(f"by {told.mapped['rule']}")

@@ -102,7 +102,7 @@ def delete_endpoint(
 
 def health(url: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
     """Return why the hub at `url` does not answer (empty: it does), and the `Date` it gave."""
-    answer = _ask(account, {"url": f"{url}/v2/version"})
+    answer = _ask(account, {"url": f"{url}/v3/assertion_keys"})
     return str(answer.get("error", "")), str(answer.get("date", ""))
 
 

@@ -15,12 +15,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.identity.mapper import Mapped, OwnerMapper, RuleMapper
-from chamberlain_endpoint.identity.rules import MappingRefusedError
-from chamberlain_endpoint.launcher import accounts, preflight, trusted_file
+from chamberlain_endpoint.identity.mapper import (
+    IdentityNotMappedError,
+    Mapped,
+    Mapper,
+    RuleMapper,
+)
+from chamberlain_endpoint.identity.program import ProgramFailedError
+from chamberlain_endpoint.identity.rules import MappingRefusedError, Program
+from chamberlain_endpoint.launcher import accounts, preflight
 from chamberlain_endpoint.launcher.config import ConfigRefusedError
 from chamberlain_endpoint.launcher.policy import AccountRefusedError, check_account
-from chamberlain_endpoint.launcher.settings import Mode
 from chamberlain_wire.assertion import Assertion, LinkedIdentity
 from chamberlain_wire.errors import ChamberlainError
 
@@ -59,35 +64,42 @@ def answer(question: dict[str, Any]) -> Answer:
 def _explained(question: dict[str, Any]) -> Answer:
     ready = preflight.check(Path(question["config"])) if question["config"] else None
     who = _assertion(question["identities"])
-    mapped: Mapped | None = None
-    outcomes: list[Answer] = []
-    if ready is not None and ready.settings.mode is Mode.SINGLE and not question["mapping"]:
-        owner = OwnerMapper(ready.settings.owner_identity, accounts.own_name())
-        try:
-            mapped = owner.map(who)
-        except ChamberlainError as error:
-            outcomes = [_outcome("the endpoint's owner alone", who.identities[0], "", str(error))]
+    if question["mapping"]:
+        # A draft may be anybody's: it decides nothing, and none of its programs is run.
+        mapper: Mapper = RuleMapper.read(Path(question["mapping"]).read_bytes())
     else:
-        mapper = _mapper(question["mapping"], ready)
-        for one in mapper.explain(who):
-            outcomes.append(_outcome(one.rule.label, one.identity, one.user_name, one.why_not))
-            if one.user_name and mapped is None:
-                mapped = Mapped(one.user_name, one.identity, one.rule.label)
-    return {"faults": [], "outcomes": outcomes, **_account(mapped, ready)}
+        assert ready is not None
+        in_force, _ = ready.mapping_source(lambda _: None)
+        mapper = in_force()
+    failed = ""
+    mapped: Mapped | None = None
+    try:
+        mapped = mapper.map(who)
+    except IdentityNotMappedError as error:
+        failed = str(error)
+    except ProgramFailedError as error:
+        failed = f"a program of the mapping failed: {error}"
+    outcomes = _outcomes(mapper, who, failed)
+    return {"faults": [], "outcomes": outcomes, **_account(mapped, failed, ready)}
 
 
-def _mapper(mapping: str | None, ready: preflight.Ready | None) -> RuleMapper:
-    if mapping:
-        # A draft may be anybody's: it decides nothing.
-        return RuleMapper.read(Path(mapping).read_bytes())
-    assert ready is not None
-    assert ready.settings.identity_mapping is not None
-    return RuleMapper.read(trusted_file.read(ready.settings.identity_mapping, ready.owners))
+def _outcomes(mapper: Mapper, who: Assertion, failed: str) -> list[Answer]:
+    if not isinstance(mapper, RuleMapper):
+        return [_outcome("the endpoint's owner alone", who.identities[0], "", failed)]
+    found = [
+        _outcome(one.rule.label, one.identity, one.user_name, one.why_not)
+        for one in mapper.explain(who)
+    ]
+    for step in mapper.steps:
+        if isinstance(step, Program):
+            why = "a program: it is asked when nothing before it in the file has an answer"
+            found.append(_outcome(step.label, who.identities[0], "", why))
+    return found
 
 
-def _account(mapped: Mapped | None, ready: preflight.Ready | None) -> Answer:
+def _account(mapped: Mapped | None, failed: str, ready: preflight.Ready | None) -> Answer:
     if mapped is None:
-        return {"mapped": None, "account": None, "refused": "no rule matches"}
+        return {"mapped": None, "account": None, "refused": failed}
     found: Answer = {
         "mapped": {
             "user_name": mapped.user_name,

@@ -50,8 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server
         hub.asked.append((method, self.path))
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.path == "/v2/version":
-            self._send(200, {"api": "2"})
+        if self.path == "/v3/assertion_keys":
+            self._send(200, {"keys": []})
         elif token not in hub.good:
             self._send(401, {"code": "NOT_AUTHENTICATED"})
         elif self.path == "/v2/oauth2/userinfo":
