@@ -97,7 +97,7 @@ def test_a_submit_that_meets_a_stop_does_not_wait_long(site: Site, open_as: Open
             assert executor.submit(nap, 0).result(WAIT_S) == 0
             assert time.monotonic() - began < AT_ONCE_S, pause_s
             assert stopped.result(WAIT_S)["state"] == "stopped"
-            assert running.done()
+            assert running.result(WAIT_S) == 2
 
 
 def test_a_submit_at_any_moment_of_an_idle_end_does_not_wait_long(
