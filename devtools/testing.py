@@ -19,7 +19,7 @@ _PLAIN = frozenset({"unit"})
 
 def groups() -> list[str]:
     """Return the test groups there are, quickest first."""
-    order = ["unit", "contract", "integration", "privilege", "system"]
+    order = ["unit", "contract", "compat", "integration", "privilege", "system"]
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
 

@@ -122,15 +122,19 @@ def show_command(
     show_default=True,
     help="jsonl: the lines as they are. syslog: RFC 5424, one message a line.",
 )
-def export_command(
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+def export_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as click wants it
     name: str,
     config_dir: Path | None,
     user: str | None,
     account: str | None,
     since: str | None,
     form: str,
+    as_json: bool,
 ) -> None:
     """Write the lines to standard output for another program, oldest first."""
+    if as_json and form == "syslog":
+        raise click.UsageError("--json and --format syslog are two forms; choose one")
     host = socket.gethostname()
     for document in _chosen(name, config_dir, user, account, since):
         if form == "syslog":

@@ -34,9 +34,9 @@ COMMANDS: Final = (
     check_commands,
     lint_commands,
     audit,
+    user_endpoints,
     help_commands,
     shell_commands,
-    user_endpoints,
 )
 """The modules whose commands the group has: loading them is what adds them."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from chamberlain_endpoint.identity import rules
+from chamberlain_endpoint.identity import program, rules
 from chamberlain_wire.assertion import Assertion, LinkedIdentity
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
@@ -54,14 +55,26 @@ class Mapper(Protocol):
         ...
 
 
-class RuleMapper:
-    """Maps by the rules of a mapping file. The first rule that matches wins."""
+RunProgram = Callable[[tuple[str, ...], bytes], bytes]
+"""Runs a command with a text on its standard input; returns its output, empty: no answer.
 
-    def __init__(self, found: tuple[rules.Rule, ...]) -> None:
-        self._rules = found
+Raises ProgramFailedError when it did not end in time or did not end well.
+"""
+
+
+class RuleMapper:
+    """Maps by the rules and programs of a mapping file. The first that has an answer wins.
+
+    Args:
+        run: runs programs; None: a program that is reached fails.
+    """
+
+    def __init__(self, steps: tuple[rules.Step, ...], run: RunProgram | None = None) -> None:
+        self._steps = steps
+        self._run = run
 
     @classmethod
-    def read(cls, content: bytes) -> RuleMapper:
+    def read(cls, content: bytes, run: RunProgram | None = None) -> RuleMapper:
         """Return the mapper that the bytes of a mapping file describe.
 
         Raises:
@@ -71,24 +84,51 @@ class RuleMapper:
             documents = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise rules.MappingRefusedError((f"not JSON: {error}",)) from None
-        return cls(rules.parse(documents))
+        return cls(rules.parse(documents), run)
+
+    @property
+    def steps(self) -> tuple[rules.Step, ...]:
+        """The rules and programs, in order."""
+        return self._steps
 
     def map(self, assertion: Assertion) -> Mapped:
         """Return the caller's local user name.
 
-        Takes as long as the patterns take: call it where a limit of time holds.
+        Takes as long as the patterns and programs take: call it where a limit of time holds.
 
         Raises:
-            IdentityNotMappedError: no rule matches any linked identity.
+            IdentityNotMappedError: nothing matches any linked identity.
+            ProgramFailedError: a program failed; what stands behind it was not tried.
         """
-        for outcome in rules.outcomes(self._rules, assertion.identities):
-            if outcome.user_name:
-                return Mapped(outcome.user_name, outcome.identity, outcome.rule.label)
-        raise IdentityNotMappedError(assertion, f"none of {len(self._rules)} rules matches")
+        for step in self._steps:
+            if isinstance(step, rules.Program):
+                mapped = self._ask(step, assertion)
+                if mapped is not None:
+                    return mapped
+                continue
+            for outcome in rules.outcomes((step,), assertion.identities):
+                if outcome.user_name:
+                    return Mapped(outcome.user_name, outcome.identity, outcome.rule.label)
+        raise IdentityNotMappedError(assertion, f"none of {len(self._steps)} rules matches")
 
     def explain(self, assertion: Assertion) -> tuple[rules.Outcome, ...]:
-        """Return what every rule says of every linked identity, in the order they are asked."""
-        return tuple(rules.outcomes(self._rules, assertion.identities))
+        """Return what every rule says of every linked identity, in the order they are asked.
+
+        Programs are not run.
+        """
+        found = (step for step in self._steps if isinstance(step, rules.Rule))
+        return tuple(rules.outcomes(found, assertion.identities))
+
+    def _ask(self, step: rules.Program, assertion: Assertion) -> Mapped | None:
+        identities = assertion.identities
+        try:
+            if self._run is None:
+                raise program.ProgramFailedError("no program may be run here")
+            answer = self._run(step.command, program.question(identities))
+            found = program.read_answer(answer, identities)
+        except program.ProgramFailedError as error:
+            raise program.ProgramFailedError(f"{step.label}: {error}") from None
+        return Mapped(found[0], found[1], step.label) if found else None
 
 
 class OwnerMapper:

@@ -67,6 +67,7 @@ class Means:
 
     Attributes:
         rules: returns by what decisions are taken now.
+        mapping_state: tells whether the newest mapping file is in force (see `MappingFile`).
     """
 
     desk: AssertionDesk
@@ -74,6 +75,7 @@ class Means:
     decider: Decider
     runtime: Runtime
     audit: AuditLog
+    mapping_state: Callable[[], str] = lambda: "in force"
 
 
 class Authority:
@@ -142,6 +144,7 @@ class Authority:
                 mode=str(settings.mode),
                 version=self._version,
                 owner_identity=settings.owner_identity,
+                mapping_state=self._means.mapping_state(),
             )
         )
 

@@ -270,4 +270,6 @@ def _faults_across(settings: LauncherSettings) -> list[str]:
             faults.append("owner_identity is missing: without it nobody can come in")
         if settings.identity_mapping is not None:
             faults.append('identity_mapping is for mode = "multi" only')
+        if settings.mapping.external_account:
+            faults.append('mapping.external_account is for mode = "multi" only')
     return faults

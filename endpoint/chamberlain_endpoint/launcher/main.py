@@ -23,6 +23,7 @@ from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
 from chamberlain_endpoint.launcher.loop import Loop
+from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.server import Server
@@ -60,8 +61,11 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
             )
         return EXIT_CONFIG
     if options.check:
+        for warning in ready.warnings:
+            sys.stdout.write(f"warning: {warning}\n")
         sys.stdout.write(f"{options.config}: good\n")
         return 0
+    log_doubts(ready.warnings)
     try:
         _serve(ready, make_runtime or _process_runtime)
     except ChamberlainError as error:
@@ -95,7 +99,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
             word = "refused" if fault else "noted"
             audit.note(Entry("mapping", word, endpoint=settings.endpoint_id, reason=fault))
 
-        mapper = ready.mapper_source(note_mapping)
+        mapper, mapping_state = ready.mapping_source(note_mapping)
         authority = Authority(
             settings,
             importlib.metadata.version("chamberlain"),
@@ -105,6 +109,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
                 decider=ForkingDecider(loop),
                 runtime=runtime,
                 audit=audit,
+                mapping_state=mapping_state,
             ),
         )
         authority.open()

@@ -14,7 +14,8 @@ from chamberlain_endpoint.identity.mapper import Mapper, OwnerMapper
 from chamberlain_endpoint.identity.rules import MappingRefusedError
 from chamberlain_endpoint.launcher import accounts, config, trusted_file
 from chamberlain_endpoint.launcher.config import ConfigRefusedError
-from chamberlain_endpoint.launcher.mapping_file import MappingFile
+from chamberlain_endpoint.launcher.external import ProgramRunner
+from chamberlain_endpoint.launcher.mapping_file import IN_FORCE, MappingFile
 from chamberlain_endpoint.launcher.policy import Denied
 from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
 
@@ -31,6 +32,8 @@ class Ready:
         peer_uids: whose processes may speak on the socket.
         manager_gid: the manager's group; -1 in the single form.
         policy: the policy that holds; in the single form only its limits.
+        runner: runs mapping programs; None: there is no account for them.
+        warnings: what works, but perhaps not as it is meant.
     """
 
     settings: LauncherSettings
@@ -39,19 +42,26 @@ class Ready:
     manager_gid: int
     policy: PolicySettings
     denied: Denied
+    runner: ProgramRunner | None = None
+    warnings: tuple[str, ...] = ()
 
-    def mapper_source(self, on_mapping: OnMapping) -> Callable[[], Mapper]:
-        """Return a function that returns the mapper in force.
+    def mapping_source(
+        self, on_mapping: OnMapping
+    ) -> tuple[Callable[[], Mapper], Callable[[], str]]:
+        """Return functions that return the mapper in force, and its state.
 
         Raises:
             UntrustedPathError, MappingRefusedError: the file changed since it was checked.
         """
         if self.settings.identity_mapping is None:
             owner = OwnerMapper(self.settings.owner_identity, accounts.own_name())
-            return lambda: owner
-        file = MappingFile(self.settings.identity_mapping, self.owners, on_mapping)
+            return lambda: owner, lambda: IN_FORCE
+        names = _denied_names(self.settings)
+        file = MappingFile(
+            self.settings.identity_mapping, self.owners, on_mapping, self.runner, names
+        )
         file.open()
-        return file.mapper
+        return file.mapper, file.look
 
 
 def check(path: Path) -> Ready:
@@ -113,8 +123,11 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
     for step in _closed_steps(settings.python, Path(os.path.realpath(settings.python))):
         faults.append(f"python: accounts cannot pass {step}; choose another, or chmod o+rx it")
     assert settings.identity_mapping is not None
+    runner = _runner(settings, owners, uid, faults)
+    names = _denied_names(settings)
+    file = MappingFile(settings.identity_mapping, owners, lambda _: None, runner, names)
     try:
-        MappingFile(settings.identity_mapping, owners, lambda _: None).open()
+        file.open()
     except trusted_file.UntrustedPathError as error:
         faults.append(f"identity_mapping: {error}")
     except MappingRefusedError as error:
@@ -126,11 +139,38 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
         manager_gid=gid,
         policy=settings.policy,
         denied=Denied(
-            service_uids=frozenset({0, uid}),
+            service_uids=frozenset({0, uid} | ({runner.account.uid} if runner else set())),
             uids=_uids(settings.policy.denied_accounts),
             gids=_gids(settings.policy.denied_groups),
         ),
+        runner=runner,
+        warnings=file.warnings,
     )
+
+
+def _denied_names(settings: LauncherSettings) -> tuple[str, ...]:
+    return ("root", settings.manager_user, *settings.policy.denied_accounts)
+
+
+def _runner(
+    settings: LauncherSettings, owners: frozenset[int], manager_uid: int, faults: list[str]
+) -> ProgramRunner | None:
+    name = settings.mapping.external_account
+    if not name:
+        return None
+    try:
+        account = accounts.look_up(name)
+    except accounts.NoSuchAccountError as error:
+        faults.append(f"mapping.external_account: {error}")
+        return None
+    if account.uid in (0, manager_uid):
+        # The manager talks to the network: it could change what a program of its own says.
+        faults.append(
+            "mapping.external_account must be neither root nor the manager's account; make one "
+            "that nobody else uses"
+        )
+        return None
+    return ProgramRunner(account, settings.endpoint_id, settings.mapping.external_timeout_s, owners)
 
 
 def _check_single(settings: LauncherSettings, owners: frozenset[int], faults: list[str]) -> Ready:

@@ -143,12 +143,14 @@ class Greeting:
         endpoint: id of the endpoint that this launcher serves.
         mode: `multi` or `single`.
         owner_identity: the only identity that is let in; empty in the multi-user form.
+        mapping_state: `in force`, or why the newest version of the mapping file is not.
     """
 
     endpoint: str
     mode: str
     version: str
     owner_identity: str
+    mapping_state: str = "in force"
 
 
 @dataclass(frozen=True, slots=True)

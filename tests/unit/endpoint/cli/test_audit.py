@@ -91,6 +91,11 @@ def test_an_export_holds_the_lines_as_they_are(folder: Path) -> None:
     assert exported == b"".join(file.read_bytes() for file in files)
 
 
+def test_an_export_has_one_form(folder: Path) -> None:
+    assert run(folder, "export", "cluster", "--json", "--format", "syslog").exit_code == 2
+    assert len(run(folder, "export", "cluster", "--json").output.splitlines()) == 3
+
+
 def test_a_syslog_message_cannot_be_forged_from_a_name(folder: Path) -> None:
     lines = run(folder, "export", "cluster", "--format", "syslog").output.splitlines()
     assert [line[:5] for line in lines] == ["<110>", "<108>", "<110>"]

@@ -10,7 +10,13 @@ import pytest
 from tests.launcher_builders import ENDPOINT
 
 from chamberlain_endpoint.launcher import config
-from chamberlain_endpoint.launcher.settings import Mode, PolicySettings
+from chamberlain_endpoint.launcher.settings import (
+    AuditSettings,
+    MappingSettings,
+    Mode,
+    OnWriteFailure,
+    PolicySettings,
+)
 
 KEY = base64.b64encode(bytes(32)).decode()
 MULTI = f"""
@@ -43,6 +49,37 @@ def test_a_short_file_gets_the_usual_values() -> None:
     assert settings.policy == PolicySettings()
     assert settings.policy.min_uid == 1000
     assert settings.path == "/usr/local/bin:/usr/bin:/bin"
+
+
+def test_audit_and_mapping_can_be_set() -> None:
+    text = """
+    [audit]
+    on_write_failure = "continue"
+    max_bytes = 4096
+    keep_files = 1
+    [mapping]
+    external_account = "mapper"
+    external_timeout_s = 2
+    """
+    settings = config.parse((MULTI + text).encode())
+    assert settings.audit == AuditSettings(OnWriteFailure.CONTINUE, 4096, 1)
+    assert settings.mapping == MappingSettings("mapper", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('[audit]\non_write_failure = "ignore"', 'must be "refuse" or "continue"'),
+        ("[audit]\nmax_bytes = 10", "audit.max_bytes must be 4096 or more"),
+        ("[audit]\nkeep_files = 0", "audit.keep_files must be 1 or more"),
+        ("[audit]\nkeep_file = 1", "audit.keep_file is not a key; did you mean keep_files?"),
+        ("[mapping]\nexternal_timeout_s = 0", "mapping.external_timeout_s must be 0.1 or more"),
+        ("[mapping]\nexternal_timeout_s = 60", "mapping.external_timeout_s must be 10 or less"),
+        ("[mapping]\nexternal_acount = 'x'", "did you mean external_account?"),
+    ],
+)
+def test_a_fault_of_audit_or_mapping_is_named(line: str, fault: str) -> None:
+    assert fault in faults(f"{MULTI}\n{line}")[0]
 
 
 def test_the_single_form_needs_an_owner_and_no_mapping() -> None:
