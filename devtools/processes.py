@@ -113,6 +113,8 @@ class Daemon:
                 os.kill(pid, sign)
             if wait_until(lambda: self.pid is None, grace_s):
                 break
+        if self._child is not None:
+            self._child.poll()  # it may have ended after the last look
         self._pid_file.unlink(missing_ok=True)
 
     def expect(self, ready: Callable[[], bool], limit_s: float) -> None:

@@ -91,6 +91,7 @@ class PrivateRabbit:
             return
         if not _SERVER.exists():
             raise RabbitNotStartedError("RabbitMQ is not installed: apt install rabbitmq-server")
+        self._reap()
         self._write_files()
         with (self.folder / "out.log").open("ab") as out:
             process = self._process = subprocess.Popen(
@@ -177,6 +178,7 @@ class PrivateRabbit:
         while time.monotonic() < deadline:
             self._reap()
             if started_at(pid) is None:
+                self._reap()  # it may have ended after the look above
                 return True
             time.sleep(0.05)
         return False

@@ -30,7 +30,8 @@ TO_NOBODY_HERE, TO_DENIED_GROUP = "ghost@example.edu", "denied@example.edu"
 DENIED_GROUP = "chtestdenied"
 
 TEMPLATE = """\
-idle_heartbeats_soft: 10
+idle_heartbeats_soft: {{ SOFT | default(10) }}
+idle_heartbeats_hard: {{ HARD | default(0) }}
 {% if "undefined" in (BREAK | default("")) %}
 display_name: {{ no_such_name }}
 {% elif "yaml" in (BREAK | default("")) %}
@@ -41,9 +42,15 @@ engine: {type: ThreadPolEngine}
 endpoint_setup: "echo cannot find the module >&2; exit 3"
 {% endif %}
 {% if "engine" not in (BREAK | default("")) %}
+heartbeat_period: {{ HEARTBEAT | default(30) }}
 engine:
-  type: ThreadPoolEngine
+  type: {{ ENGINE | default("ThreadPoolEngine") }}
+{% if ENGINE | default("") == "ParslEngine" %}
+  address: 127.0.0.1
+  max_workers_per_node: {{ MAX_WORKERS | default(2) }}
+{% else %}
   max_workers: {{ MAX_WORKERS | default(2) }}
+{% endif %}
 {% endif %}
 """
 SCHEMA = """\
@@ -52,7 +59,12 @@ SCHEMA = """\
   "type": "object",
   "properties": {
     "BREAK": {"enum": ["undefined", "yaml", "engine", "setup"]},
-    "MAX_WORKERS": {"type": "integer", "minimum": 1, "maximum": 8}
+    "MAX_WORKERS": {"type": "integer", "minimum": 1, "maximum": 8},
+    "ENGINE": {"enum": ["ThreadPoolEngine", "ProcessPoolEngine", "ParslEngine"]},
+    "HEARTBEAT": {"type": "integer", "minimum": 5},
+    "SOFT": {"type": "integer", "minimum": 1},
+    "HARD": {"type": "integer", "minimum": 1},
+    "NUMBER": {"type": "integer"}
   },
   "additionalProperties": false
 }

@@ -93,7 +93,7 @@ def configure(wish: Wish) -> Configured:
             make_folders(where, account)
             for file in written:
                 files.write(file, account.pw_gid if account else -1)
-            _check(where, account)
+            judge(where, account)
     except OSError as error:
         raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
     return Configured(
@@ -144,8 +144,12 @@ def _removed_on_failure(where: Layout) -> Iterator[None]:
         raise
 
 
-def _check(where: Layout, account: pwd.struct_passwd | None) -> None:
-    """Let the daemons' own code judge what was written, as the accounts that will read it."""
+def judge(where: Layout, account: pwd.struct_passwd | None) -> None:
+    """Let the daemons' own code judge the files, as the accounts that will read them.
+
+    Raises:
+        CommandFailedError: a daemon would not start with them; all faults are named.
+    """
     launcher = ["-m", "chamberlain_endpoint.launcher.main", "--check", "--config"]
     manager = ["-m", "chamberlain_endpoint.cli.check_manager"]
     checks = (
@@ -154,7 +158,7 @@ def _check(where: Layout, account: pwd.struct_passwd | None) -> None:
     )
     said = [line for check in checks if check.returncode for line in _messages(check.stderr)]
     if said:
-        raise CommandFailedError("Nothing was written. " + "; ".join(said))
+        raise CommandFailedError(f"{where.config}: " + "; ".join(said))
 
 
 def _messages(log: str) -> list[str]:

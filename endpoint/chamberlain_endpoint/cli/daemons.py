@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from chamberlain_endpoint.cli import layout, processes, supervisord
-from chamberlain_endpoint.cli.configure import make_folders
+from chamberlain_endpoint.cli.configure import judge, make_folders
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
 from chamberlain_endpoint.launcher import config as launcher_config
@@ -185,6 +186,7 @@ def _prepare(endpoint: Known) -> list[str]:
     try:
         # Sockets' folders are gone after a boot.
         make_folders(where, account)
+        judge(where, account)
         text = supervisord.config_text(where, user if where.multi else "")
         where.supervisor_config.write_text(text)
         where.supervisor_config.chmod(0o600)
@@ -208,9 +210,12 @@ def _wait_up(endpoint: Known, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             return True
         seen = supervisord.programs(endpoint.layout) or []
-        return bool(seen) and _word(seen) != "starting"
+        word = _word(seen) if seen else "starting"
+        # For supervisord a program runs when it lived for a second. On a busy host that is
+        # no sign that it serves.
+        return word == "failing" or (word == "running" and _listens(endpoint))
 
-    _within(_START_S, settled)
+    in_time = _within(_START_S, settled)
     if process.poll() is not None:
         raise CommandFailedError(f"supervisord ended at once.{_tail(endpoint, 'supervisord')}")
     for program in seen:
@@ -218,8 +223,19 @@ def _wait_up(endpoint: Known, process: subprocess.Popen[bytes]) -> None:
             raise CommandFailedError(
                 f"The {program.name} does not stay up.{_tail(endpoint, program.name)}"
             )
-    if not seen:
-        raise CommandFailedError(f"supervisord did not answer within {_START_S:.0f} s.")
+    if not in_time:
+        raise CommandFailedError(
+            f"The launcher did not answer within {_START_S:.0f} s.{_tail(endpoint, 'launcher')}"
+        )
+
+
+def _listens(endpoint: Known) -> bool:
+    with socket.socket(socket.AF_UNIX) as knock:
+        try:
+            knock.connect(os.fspath(endpoint.layout.launcher_socket))
+        except OSError:
+            return False
+    return True
 
 
 def _tail(endpoint: Known, name: str) -> str:

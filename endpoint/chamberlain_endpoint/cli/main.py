@@ -21,6 +21,7 @@ from chamberlain_endpoint.cli import (
     lint_commands,
     shell_commands,
     token_commands,
+    user_endpoints,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
@@ -33,6 +34,7 @@ COMMANDS: Final = (
     check_commands,
     lint_commands,
     audit,
+    user_endpoints,
     help_commands,
     shell_commands,
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from chamberlain_endpoint.identity.assertion import AssertionDesk, UsedIds
-from chamberlain_endpoint.launcher import config, preflight
+from chamberlain_endpoint.launcher import config, lifeline, preflight
 from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
     options = parser.parse_args(arguments)
     logs.set_up()
     os.umask(0o077)
+    lifeline.end_with_supervisor()
     try:
         ready = preflight.check(options.config.absolute())
     except config.ConfigRefusedError as error:

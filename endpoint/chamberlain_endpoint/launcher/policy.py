@@ -22,10 +22,10 @@ class AccountRefusedError(ChamberlainError):
 
 
 class SiteFullError(ChamberlainError):
-    """The endpoint runs as many user endpoints as it may. Ask again when one has ended."""
+    """The endpoint runs as many user endpoints as it may. Final for this request: whoever
+    waited would not know for what."""
 
-    code = ErrorCode.UNAVAILABLE
-    public = "The endpoint runs as many user endpoints as it may; try again later."
+    code = ErrorCode.SITE_FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def check_room(running_uids: Iterable[int], account: Account, policy: PolicySett
     """Check that `account` may have one more user endpoint beside those that run.
 
     Raises:
-        SiteFullError: the endpoint has no room. Worth another try.
+        SiteFullError: the endpoint has no room.
         AccountRefusedError: the account has no room.
     """
     counts = Counter(running_uids)
@@ -86,11 +86,18 @@ def check_room(running_uids: Iterable[int], account: Account, policy: PolicySett
             f"{account.uname} runs {counts[account.uid]} of {most} user endpoints",
             public=(
                 f"Your account already runs {counts[account.uid]} user endpoints, the most that "
-                "this site allows; use one of them, or wait until one has ended."
+                "this site allows (max_user_endpoints_per_account); use one of them, or wait "
+                "until one has ended."
             ),
         )
     if counts.total() >= policy.max_user_endpoints:
-        raise SiteFullError(f"{counts.total()} of {policy.max_user_endpoints} run")
+        raise SiteFullError(
+            f"{counts.total()} of {policy.max_user_endpoints} run",
+            public=(
+                f"The endpoint already runs {counts.total()} user endpoints, the most that this "
+                "site allows (max_user_endpoints); try again when one has ended."
+            ),
+        )
 
 
 def _check_groups(account: Account, policy: PolicySettings, denied: Denied) -> None:

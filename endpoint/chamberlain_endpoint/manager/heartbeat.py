@@ -1,4 +1,5 @@
-"""Heartbeats: here I am, and what happened since. Events do not wait for the next beat."""
+"""Heartbeats: here I am, and what happened since. Events do not wait for the next beat, and
+neither does a change of what we say about ourselves."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _CONFIRM_S: Final = 10.0
 _RETRY_S: Final = 1.0
+_LOOK_S: Final = 2.0
 
 Publish = Callable[[bytes], "Future[None]"]
 
@@ -31,6 +33,7 @@ class Heartbeat:
     Args:
         period_s: from one beat to the next, when nothing happens.
         on_fatal: told of an error that nothing here can help.
+        state: what the hub is to know beside the period; called every few seconds.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class Heartbeat:
         *,
         period_s: float,
         on_fatal: Callable[[BaseException], None],
+        state: Callable[[], dict[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._records = records
         self._publish: Publish | None = None
         self._period_s = period_s
         self._on_fatal = on_fatal
+        self._state = state
+        self._told: dict[str, str] = {}
         self._clock = clock
         self._endpoint = EndpointId("")
         self._changed = threading.Condition()
@@ -95,16 +101,18 @@ class Heartbeat:
                     # Set before the beat: what happens during it makes another one due.
                     self._due_at = self._clock() + self._period_s
                     return True
-                self._changed.wait(wait_s)
+                if not self._changed.wait(min(wait_s, _LOOK_S)) and self._state() != self._told:
+                    self._due_at = self._clock()
         return False
 
     def _beat(self, *, period_s: float) -> bool:
         """Send one report; True when the broker has it and nothing is left to tell."""
         assert self._publish is not None
         numbers, events = next_portion(self._records)
+        self._told = self._state()
         report = StatusReport(
             endpoint_id=self._endpoint,
-            global_state={"heartbeat_period": period_s},
+            global_state={"heartbeat_period": period_s, **self._told},
             events=events,
         )
         try:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from chamberlain_endpoint.launcher import lifeline
 from chamberlain_endpoint.launcher.client import LauncherClient
 from chamberlain_endpoint.manager.config import ManagerSettings, check
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
@@ -31,6 +32,7 @@ from chamberlain_endpoint.manager.prepare import Preparer
 from chamberlain_endpoint.manager.reconciler import Reconciler
 from chamberlain_endpoint.manager.records import Records
 from chamberlain_endpoint.manager.render.client import RenderServer
+from chamberlain_endpoint.manager.site_digest import SiteDigest
 from chamberlain_endpoint.manager.steps import Steps
 from chamberlain_endpoint.manager.watcher import Watcher
 from chamberlain_wire import logs
@@ -62,10 +64,12 @@ class Manager:
         self._renderer = RenderServer()
         self._records = Records(settings.state_path / "records.db")
         preparer = Preparer(settings, launcher, self._renderer)
+        digest = SiteDigest(settings)
         self._heartbeat = Heartbeat(
             self._records,
             period_s=settings.heartbeat_period,
             on_fatal=self.fail,
+            state=lambda: {"site_digest": digest.now()},
         )
         self._steps = Steps(self._records, launcher, preparer, on_event=self._heartbeat.soon)
         self._reconciler = Reconciler(self._steps, self._records, on_fatal=self.fail)
@@ -178,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config-file", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     os.umask(0o077)
+    lifeline.end_with_supervisor()
     logs.set_up()
     try:
         settings = check(options.config_file)

@@ -71,13 +71,19 @@ class SiteFiles:
         return document
 
 
-def _includable(template: Path) -> dict[str, str]:
+def includable_paths(template: Path) -> list[Path]:
     """Return what stands beside the template, and in the folder `templates` beside it."""
     folder = template.parent
+    beside = sorted([*folder.glob("*"), *folder.glob("templates/*")])
+    return [path for path in beside if path.suffix in _INCLUDABLE]
+
+
+def _includable(template: Path) -> dict[str, str]:
+    folder = template.parent
     found: dict[str, str] = {}
-    for path in sorted([*folder.glob("*"), *folder.glob("templates/*")]):
-        if path.suffix not in _INCLUDABLE or len(found) == _MAX_SOURCES:
-            continue
+    for path in includable_paths(template):
+        if len(found) == _MAX_SOURCES:
+            break
         # What we may not read, no template may include.
         with suppress(OSError, UnicodeDecodeError):
             if path.is_file() and path.stat().st_size <= _MAX_SOURCE_BYTES:

@@ -27,7 +27,7 @@ from chamberlain_hub.domain.function import Function
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.options import check_options
 from chamberlain_hub.domain.task import NewTask, TaskRow
-from chamberlain_hub.domain.user_endpoint_id import derive
+from chamberlain_hub.domain.user_endpoint_id import derive, site_digest
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import BrokerError
 from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId, TaskGroupId, TaskId, new_id
@@ -123,7 +123,13 @@ class Submissions:
         owner = principal.identity.id
         user_endpoint = self._store.ensure_user_endpoint(
             UserEndpoint(
-                id=derive(endpoint.id, owner, options, submission.runtime),
+                id=derive(
+                    endpoint.id,
+                    owner,
+                    options,
+                    submission.runtime,
+                    site_digest(endpoint.last_state),
+                ),
                 endpoint=endpoint.id,
                 identity=owner,
                 options=options,

@@ -1,7 +1,8 @@
 """The id of a user endpoint follows from who asks, where, and for what. Pure.
 
 The same request always reaches the same process; a change of the caller's Python or SDK
-makes a new one, because the old one could not read what the caller now sends.
+makes a new one, because the old one could not read what the caller now sends. So does a change
+of the site's template, schema or environment, which the old one was not made with.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ from chamberlain_wire.ids import EndpointId, IdentityId
 # Fixed for ever: another prefix would give every user endpoint another id.
 _PREFIX: Final = b"chamberlain-user-endpoint-v1\x00"
 
+_MAX_DIGEST_CHARS: Final = 64
+
 
 def derive(
     endpoint: EndpointId,
     identity: IdentityId,
     options: Mapping[str, Any] | None,
     runtime: Mapping[str, Any] | None,
+    site: str = "",
 ) -> EndpointId:
     """Return the id of the user endpoint that serves this request.
 
     The order of keys does not matter; no options and empty options are the same.
+
+    Args:
+        site: the manager's digest of the site's files; empty: it tells none.
     """
     text = json.dumps(
-        [endpoint, identity, options or {}, what_matters(runtime)],
+        [endpoint, identity, options or {}, what_matters(runtime), *([site] if site else [])],
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,
@@ -37,6 +44,12 @@ def derive(
     digest = hashlib.sha256(_PREFIX + text.encode()).digest()
     # Version 5 is the name-based kind that Python 3.11 knows.
     return EndpointId(str(uuid.UUID(bytes=digest[:16], version=5)))
+
+
+def site_digest(state: Mapping[str, Any]) -> str:
+    """Return the digest in a manager's last heartbeat; empty when it sends none."""
+    digest = state.get("site_digest")
+    return digest[:_MAX_DIGEST_CHARS] if isinstance(digest, str) else ""
 
 
 def what_matters(runtime: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chamberlain_hub.domain.user_endpoint_id import derive, what_matters
+from chamberlain_hub.domain.user_endpoint_id import derive, site_digest, what_matters
 from chamberlain_wire.ids import EndpointId, IdentityId
 
 ENDPOINT = EndpointId("11111111-1111-4111-8111-111111111111")
@@ -122,3 +122,19 @@ def test_the_callers_python_or_sdk_makes_a_difference(change: dict[str, Any]) ->
 def test_a_strange_runtime_is_no_problem(runtime: dict[str, Any]) -> None:
     assert set(what_matters(runtime)) <= {"sdk", "python"}
     derive(ENDPOINT, ALICE, None, runtime)
+
+
+def test_other_files_of_the_site_are_another_user_endpoint() -> None:
+    ids = {derive(ENDPOINT, ALICE, None, RUNTIME, site) for site in ("", "a", "b")}
+    assert len(ids) == 3
+    assert derive(ENDPOINT, ALICE, None, RUNTIME, "") == derive(ENDPOINT, ALICE, None, RUNTIME)
+
+
+@pytest.mark.parametrize(
+    ("state", "digest"),
+    [({}, ""), ({"site_digest": "ab"}, "ab"), ({"site_digest": 7}, "")],
+)
+def test_a_manager_that_tells_no_digest_changes_nothing(
+    state: dict[str, object], digest: str
+) -> None:
+    assert site_digest(state) == digest

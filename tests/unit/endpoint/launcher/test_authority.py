@@ -189,7 +189,7 @@ def test_a_full_site_refuses_and_keeps_the_statement_good(bench: Bench) -> None:
     launch = protocol.Launch(bench.hub.token(), UEP, "{}", "{}", {})
     with pytest.raises(ChamberlainError) as caught:
         bench.ask(launch)
-    assert caught.value.code is ErrorCode.UNAVAILABLE
+    assert caught.value.code is ErrorCode.SITE_FULL
     with pytest.raises(ChamberlainError):
         bench.ask(protocol.Admit(launch.assertion))
     bench.runtime.end(other)

@@ -65,12 +65,16 @@ def test_an_ordinary_account_comes_in(settings: PolicySettings) -> None:
     policy.check_account(make_account("alice", 1001, (1001, "alice"), LAB), settings, DENIED)
 
 
-def test_a_full_account_is_refused_and_a_full_site_asks_to_come_again() -> None:
+def test_a_full_account_and_a_full_site_are_refused_with_the_limit() -> None:
     settings = PolicySettings(max_user_endpoints=3, max_user_endpoints_per_account=2)
     alice = make_account("alice", 1001)
     policy.check_room([1001, 1002], alice, settings)
-    with pytest.raises(policy.AccountRefusedError, match="2 of 2"):
+    with pytest.raises(policy.AccountRefusedError, match="2 of 2") as refused:
         policy.check_room([1001, 1001], alice, settings)
+    assert "2 user endpoints" in refused.value.public
+    assert "max_user_endpoints_per_account" in refused.value.public
     with pytest.raises(policy.SiteFullError) as caught:
         policy.check_room([1001, 1002, 1003], alice, settings)
-    assert caught.value.code is ErrorCode.UNAVAILABLE
+    assert caught.value.code is ErrorCode.SITE_FULL
+    assert "3 user endpoints" in caught.value.public
+    assert "(max_user_endpoints)" in caught.value.public

@@ -128,3 +128,16 @@ def test_the_last_beat_says_good_bye(records: Records, wire: Wire, heartbeat: He
     heartbeat.close()
     assert wire.reports[-1].global_state == {"heartbeat_period": 0.0}
     assert [event.code for event in wire.reports[-1].events] == ["one"]
+
+
+@pytest.mark.slow
+def test_a_change_of_what_it_says_about_itself_does_not_wait_for_the_beat(records: Records) -> None:
+    wire = Wire()
+    said = {"site_digest": "a"}
+    heartbeat = Heartbeat(records, period_s=3600.0, on_fatal=pytest.fail, state=lambda: dict(said))
+    heartbeat.open(EndpointId(new_id()), wire.publish)
+    heartbeat.soon()
+    assert wire.wait(1).seen == {"heartbeat_period": 3600.0, "site_digest": "a"}
+    said["site_digest"] = "b"
+    assert wire.wait(2).seen["site_digest"] == "b"
+    heartbeat.close()

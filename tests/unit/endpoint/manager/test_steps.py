@@ -267,3 +267,17 @@ def test_what_runs_unknown_to_the_records_is_taken_in(bench: Bench) -> None:
     (missing,) = bench.steps.missing()
     bench.steps.note_end(missing)
     assert bench.kinds() == ["ended"]
+
+
+def test_older_names_in_the_template_are_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = bench.config.parent / "user_config_template.yaml.j2"
+    template.write_text(
+        "engine: {type: ThreadPoolEngine}\ndisplay_name: {{ mapped_identity.local.uname }}\n"
+    )
+    assert bench.steps.step(bench.wish()) is not None
+    told = [each for each in caplog.records if each.__dict__.get("event") == "template.deprecated"]
+    assert [each.getMessage() for each in told] == [
+        "template uses mapped_identity; write _GC.mapped_identity instead"
+    ]

@@ -1,0 +1,48 @@
+"""The digest follows the site's files, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.manager_builders import endpoint_folder
+
+from chamberlain_endpoint.manager.config import check
+from chamberlain_endpoint.manager.site_digest import SiteDigest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    endpoint_folder(tmp_path / "e")
+    return tmp_path / "e"
+
+
+def test_it_stays_while_the_files_stay(folder: Path) -> None:
+    digest = SiteDigest(check(folder / "config.yaml"))
+    first = digest.now()
+    (folder / "token").write_text("chp_" + "u" * 43)
+    assert digest.now() == first
+    assert SiteDigest(check(folder / "config.yaml")).now() == first
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "user_config_template.yaml.j2",
+        "user_config_schema.json",
+        "user_environment.yaml",
+        "included.j2",
+        "templates/base.yaml",
+    ],
+)
+def test_a_change_of_any_of_them_changes_it(folder: Path, name: str) -> None:
+    digest = SiteDigest(check(folder / "config.yaml"))
+    seen = [digest.now()]
+    (folder / name).parent.mkdir(exist_ok=True)
+    for content in ("{}", "{ }"):
+        (folder / name).write_text(content)
+        seen.append(digest.now())
+    (folder / name).unlink()
+    seen.append(digest.now())
+    assert len(set(seen[:3])) == 3
+    assert seen[3] not in seen[1:3]
