@@ -114,10 +114,16 @@ class RuleMapper:
     def explain(self, assertion: Assertion) -> tuple[rules.Outcome, ...]:
         """Return what every rule says of every linked identity, in the order they are asked.
 
-        Programs are not run.
+        Programs are not run; what stands behind one counts only if it has no answer.
         """
-        found = (step for step in self._steps if isinstance(step, rules.Rule))
-        return tuple(rules.outcomes(found, assertion.identities))
+        told: list[rules.Outcome] = []
+        for step in self._steps:
+            if isinstance(step, rules.Rule):
+                told += rules.outcomes((step,), assertion.identities)
+            else:
+                why = "a program decides, which is not run here"
+                told += (rules.Outcome(step, who, "", why) for who in assertion.identities)
+        return tuple(told)
 
     def _ask(self, step: rules.Program, assertion: Assertion) -> Mapped | None:
         identities = assertion.identities

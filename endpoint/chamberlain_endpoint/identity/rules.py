@@ -119,7 +119,7 @@ class Outcome:
         why_not: why it does not match; empty when it does.
     """
 
-    rule: Rule
+    rule: Step
     identity: LinkedIdentity
     user_name: str
     why_not: str

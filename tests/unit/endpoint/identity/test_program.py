@@ -102,3 +102,10 @@ def test_behind_a_program_that_failed_nothing_is_tried() -> None:
 def test_a_caller_whom_nothing_maps_is_refused() -> None:
     with pytest.raises(IdentityNotMappedError):
         mapped(b"", PROGRAM)
+
+
+def test_the_explanation_says_that_a_program_decides_without_running_it() -> None:
+    mapper = RuleMapper.read(json.dumps([PROGRAM, EXPRESSION]).encode())
+    told = mapper.explain(make_assertion(identities=BOTH[:1]))
+    assert [outcome.why_not for outcome in told] == ["a program decides, which is not run here", ""]
+    assert told[0].rule.label == "document 1 (/bin/map)"
