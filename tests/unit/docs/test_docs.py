@@ -35,3 +35,17 @@ def test_every_named_file_exists_and_has_the_named_thing(page: Path) -> None:
         elif name and not re.search(rf"\b(?:class|def) {name}\b", place.read_text()):
             missing.append(f"{path}: {name}")
     assert missing == []
+
+
+def test_every_event_of_the_path_is_one_that_the_programs_log() -> None:
+    rows = (ROOT / "docs/path-of-a-task.md").read_text().partition("## A newcomer asks")[0]
+    told = {
+        event
+        for row in rows.splitlines()
+        if row.startswith("|")
+        for event in re.findall(r"`([a-z_]+\.[a-z_]+)`", row.rsplit("|", 2)[1])
+    }
+    packages = [ROOT / name for name in ("wire", "sdk", "hub", "endpoint")]
+    code = "".join(path.read_text() for package in packages for path in package.rglob("*.py"))
+    assert len(told) > 5
+    assert {event for event in told if f'"{event}"' not in code} == set()
