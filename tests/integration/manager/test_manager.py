@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -52,14 +53,17 @@ def test_registration_tells_what_the_endpoint_is(hub: StandInHub, start: Start) 
     assert body["endpoint_name"] == "site"
     assert body["multi_user"] is True
     assert "ThreadPoolEngine" in body["metadata"]["user_config_template"]
-    assert hub.reports[0].global_state == {"heartbeat_period": 5.0}
+    first = hub.reports[0].global_state
+    assert first["heartbeat_period"] == 5.0
+    assert re.fullmatch("[0-9a-f]{32}", first["site_digest"])
+    assert set(first) == {"heartbeat_period", "site_digest"}
 
 
 def test_the_last_report_says_good_bye(hub: StandInHub, start: Start) -> None:
     running = start()
     hub.wait(lambda hub: hub.reports, "a heartbeat")
     running.stop()
-    hub.wait(lambda hub: hub.reports[-1].global_state == {"heartbeat_period": 0.0}, "good-bye")
+    hub.wait(lambda hub: hub.reports[-1].global_state["heartbeat_period"] == 0.0, "good-bye")
 
 
 def test_an_identity_that_maps_to_nobody_is_refused_with_the_sentence(
