@@ -60,7 +60,7 @@ def test_sigterm_says_good_bye_and_leaves_nothing_behind(hub: StandInHub, config
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
-    hub.wait(lambda hub: hub.reports[-1].global_state == {"heartbeat_period": 0.0}, "good-bye")
+    hub.wait(lambda hub: hub.reports[-1].global_state["heartbeat_period"] == 0.0, "good-bye")
     assert not Path(f"/proc/{children[0]}").exists()
     events = [line.get("event") for line in lines(errors)]
     assert "launcher.away" in events
