@@ -176,8 +176,8 @@ def test_an_account_gets_no_more_than_its_share(
     ("changes", "detail"),
     [
         ({"endpoint": new_id()}, "is for endpoint"),
-        ({"issued_at": time.time() - 600}, "expired"),
-        ({"issued_at": time.time() + 600}, "in the future"),
+        ({"issued_at": lambda: time.time() - 600}, "expired"),
+        ({"issued_at": lambda: time.time() + 600}, "in the future"),
         ({"life_s": 86400.0}, "longer than the limit"),
         ({"user_endpoint": new_id()}, "launch asks for"),
         ({"user_endpoint": "../../etc"}, "no canonical UUID"),
@@ -186,7 +186,9 @@ def test_an_account_gets_no_more_than_its_share(
 def test_a_statement_that_is_not_for_here_and_now_starts_nothing(
     running: LauncherProcess, account: Account, changes: dict[str, object], detail: str
 ) -> None:
-    error = refusal(running, running.hub.token(username=username_of(account), **changes))
+    # Times are counted from the test, not from when the tests were collected.
+    now = {name: value() if callable(value) else value for name, value in changes.items()}
+    error = refusal(running, running.hub.token(username=username_of(account), **now))
     assert error.word is ErrorCode.COMMAND_REFUSED
     assert detail in str(error)
 

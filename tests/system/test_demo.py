@@ -34,7 +34,9 @@ def demo_folder() -> Iterator[Path]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "CHAMBERLAIN_DEMO_DIR": str(folder)}
+    # Our own PYTHONPATH is not a stranger's, and may name a folder that an account cannot enter.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**environment, "CHAMBERLAIN_DEMO_DIR": str(folder)}
 
 
 def _demo(
