@@ -22,6 +22,7 @@ _PROVES: Final = MappingProxyType(
         "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
         "postgresql": "usr/lib/postgresql/*/bin/postgres",
         "systemd": "usr/bin/systemd-analyze",
+        "groff-base": "usr/bin/groff",
         "python3-venv": "usr/lib/python3*/ensurepip/__init__.py",
     }
 )
@@ -30,6 +31,7 @@ PACKAGES_OF_MARKS: Final = MappingProxyType(
         "needs_rabbit": "rabbitmq-server",
         "needs_postgres": "postgresql",
         "needs_systemd": "systemd",
+        "needs_groff": "groff-base",
     }
 )
 """Markers of tests -> the package without which they cannot run."""
