@@ -165,11 +165,14 @@ def _ended_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    # Ctrl-C a second time must not leave half of it running.
+    # Ctrl-C a second time must not leave half of it running; it counts afterwards.
+    heard: list[int] = []
     signs = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {sign: signal.signal(sign, signal.SIG_IGN) for sign in signs}
+    before = {sign: signal.signal(sign, lambda number, _: heard.append(number)) for sign in signs}
     try:
         yield
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
+    if heard:
+        raise SystemExit(128 + heard[0])

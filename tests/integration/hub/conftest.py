@@ -96,6 +96,7 @@ class World:
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     settings: dict[str, Any] = field(default_factory=dict)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    port: int = 0
 
     def start(self) -> None:
         settings = HubSettings(data_dir=self.folder, **self.settings)
@@ -116,8 +117,11 @@ class World:
             pool=ThreadPoolExecutor(8),
         )
         listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # A hub that is started again is where it was: its callers know no other place.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
             make_app(services), log_config=None, loop="uvloop", http="httptools", ws="none"
         )
