@@ -218,7 +218,8 @@ class Authority:
         present = self._running.get(request.user_endpoint)
         if present is not None:
             return protocol.Launched(already=True, pid=present.pid)
-        pid = self._means.runtime.start(built)
+        self._means.runtime.start(built)
+        pid = self._means.runtime.pid_of(request.user_endpoint)
         self._running[request.user_endpoint] = protocol.Running(
             user_endpoint=request.user_endpoint,
             command=assertion.id,

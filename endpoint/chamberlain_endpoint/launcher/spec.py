@@ -41,6 +41,7 @@ class LaunchSpec:
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
         first_line: what stands first on standard input, with its newline. A secret.
+        image: name of the image that the site's template chose; empty is the usual one.
     """
 
     user_endpoint: str
@@ -50,6 +51,7 @@ class LaunchSpec:
     environment: dict[str, str] = field(repr=False)
     state_dir: Path
     first_line: bytes = field(repr=False)
+    image: str = ""
 
 
 def build(
