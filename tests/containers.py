@@ -13,11 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.launcher_builders import ENDPOINT
+
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, RuntimeKind
-from chamberlain_endpoint.launcher.settings import Mount, RuntimeSettings
-from tests.launcher_builders import ENDPOINT
+from chamberlain_endpoint.launcher.settings import (
+    LauncherSettings,
+    Mode,
+    Mount,
+    RuntimeKind,
+    RuntimeSettings,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = Path("/var/lib/chamberlain-test-images")

@@ -88,7 +88,7 @@ def _engine(runtime: Table) -> EngineKind:
 def _images(runtime: Table) -> tuple[tuple[str, str], ...]:
     table = runtime.table("images")
     found = []
-    for name in table.keys():
+    for name in table.names():
         digest = table.text(name, "")
         if not _NAME.fullmatch(name):
             table.fault(name, "is no name for an image: letters, digits, dot, dash, underscore")

@@ -63,13 +63,17 @@ def build(
         LaunchRefusedError: configuration, credentials or environment have a wrong shape.
     """
     account = admitted.account
+    config = _object(launch.config, "config")
+    image = config.get("container_image") or ""
+    if type(image) is not str:
+        raise LaunchRefusedError("config: container_image is no text")
     state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
     line = {
         "v": 1,
         "endpoint": settings.endpoint_id,
         "user_endpoint": launch.user_endpoint,
         "command": assertion.id,
-        "config": _object(launch.config, "config"),
+        "config": config,
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
@@ -88,6 +92,7 @@ def build(
         environment=_environment(settings, account, launch.environment),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
+        image=image,
     )
 
 

@@ -67,9 +67,9 @@ class Table:
     def tables(self, name: str) -> dict[str, Table]:
         """Return the tables below the table `name`, by their names."""
         inner = self.table(name)
-        return {key: inner.table(key) for key in inner.keys()}
+        return {key: inner.table(key) for key in inner.names()}
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Return the keys that are there."""
         return tuple(self._document)
 

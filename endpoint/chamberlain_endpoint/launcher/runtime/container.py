@@ -8,25 +8,20 @@ long as their lease lasts: the next one finds them by their labels and goes on.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import resource
 import secrets
-import signal
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.runtime import container_plan, folders, idmap, names
 from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
-from chamberlain_endpoint.launcher.runtime.container_stream import ContainerStream
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
+from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
 from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
 from chamberlain_endpoint.launcher.runtime.port import (
     Adopted,
@@ -45,21 +40,6 @@ _ASK_S: Final = 30.0
 _AGAIN_S: Final = 1.0
 _CLOSE_S: Final = 10.0
 _NOT_KNOWN_YET: Final = "the engine was not asked yet what runs of an earlier launcher"
-
-
-class _Container:
-    """One container, from the wish to its end."""
-
-    def __init__(self, record: Record, spec: LaunchSpec | None) -> None:
-        self.record = record
-        self.spec = spec
-        self.id = ""
-        self.pid = 0
-        self.pidfd = -1
-        self.stream = ContainerStream(spec.first_line if spec is not None else b"")
-        self.is_stopping = False
-        self.kill_at = float("inf")
-        self.is_ending = False
 
 
 class ContainerRuntime:
@@ -87,7 +67,7 @@ class ContainerRuntime:
         )
         self._records = ContainerRecords(folder / "containers.json")
         self._shelf = ImageShelf(self._runtime.images_dir)
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
         self._on_exit: Callable[[Exit], None] = lambda _: None
         self._on_adopted: Callable[[Adopted], None] = lambda _: None
@@ -143,13 +123,7 @@ class ContainerRuntime:
         container = self._containers.get(user_endpoint)
         if container is None:
             return
-        if not container.is_stopping:
-            container.is_stopping = True
-            self._signal(container, signal.SIGTERM)
-        kill_at = time.monotonic() + grace_s
-        if kill_at < container.kill_at:
-            container.kill_at = kill_at
-            self._loop.call_later(grace_s, lambda: self._signal(container, signal.SIGKILL))
+        container.stop(grace_s)
 
     def close(self) -> None:
         """Kill what still runs, without a callback; leave nothing with the engine."""
@@ -164,7 +138,7 @@ class ContainerRuntime:
                 self._loop.call_later(0.05, lambda: None)
                 self._loop.turn()
         for container in tuple(self._containers.values()):
-            self._let_go(container)
+            container.let_go()
         self._containers.clear()
         self._link.close()
 
@@ -201,7 +175,7 @@ class ContainerRuntime:
         )
         record = _record_of(spec, plan)
         self._records.add(record)
-        container = _Container(record, spec)
+        container = self._held(record, spec)
         self._containers[spec.user_endpoint] = container
         request = {
             **_asked(plan),
@@ -218,18 +192,14 @@ class ContainerRuntime:
         )
 
     def _started(
-        self, container: _Container, answer: dict[str, Any] | EngineError, fds: tuple[int, ...]
+        self, container: HeldContainer, answer: dict[str, Any] | EngineError, fds: tuple[int, ...]
     ) -> None:
         if isinstance(answer, EngineError):
             self._failed(container, answer)
             return
-        self._hold(container, answer, fds)
-        if container.is_stopping:
-            self._signal(container, signal.SIGTERM)
-        if container.kill_at <= time.monotonic():
-            self._signal(container, signal.SIGKILL)
+        container.hold(answer, fds)
 
-    def _failed(self, container: _Container, error: EngineError) -> None:
+    def _failed(self, container: HeldContainer, error: EngineError) -> None:
         record, spec = container.record, container.spec
         self._forget(container)
         _log.error(
@@ -277,58 +247,11 @@ class ContainerRuntime:
         self._fallen.discard(exit_.user_endpoint)
         self._on_exit(exit_)
 
-    def _hold(
-        self, container: _Container, answer: dict[str, Any], fds: tuple[int, ...]
-    ) -> None:
-        """Take the descriptors of a container that runs."""
-        container.id, container.pid = answer["container"], answer["pid"]
-        container.stream.open(self._loop, fds[0], lambda: self._stream_ended(container))
-        if len(fds) > 1:
-            container.pidfd = fds[1]
-            self._loop.on_readable(container.pidfd, lambda: self._process_ended(container))
+    def _held(self, record: Record, spec: LaunchSpec | None) -> HeldContainer:
+        return HeldContainer(self._loop, self._link, record, spec, Means(self._known, self._ended))
 
-    def _signal(self, container: _Container, number: int) -> None:
-        """Pass a signal to the container's first process; the engine is not needed for it."""
-        if self._containers.get(container.record.user_endpoint) is not container:
-            return
-        if container.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(container.pidfd, number)
-        elif container.id:
-            request = {"container": container.id, "signal": number}
-            self._link.ask("signal", request, lambda *_: None, _ASK_S)
-
-    def _process_ended(self, container: _Container) -> None:
-        self._loop.forget(container.pidfd)
-        self._end(container)
-
-    def _stream_ended(self, container: _Container) -> None:
-        """Find out whether the container ended, or the engine only hung up."""
-        if container.is_ending:
-            return
-        if container.pidfd < 0:
-            self._end(container)
-            return
-        self._loop.call_later(_AGAIN_S, lambda: self._attach_again(container))
-
-    def _attach_again(self, container: _Container) -> None:
-        if container.is_ending:
-            return
-
-        def take(answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
-            if isinstance(answer, EngineError) or not fds:
-                self._stream_ended(container)
-                return
-            for fd in fds[1:]:
-                os.close(fd)
-            if container.is_ending:
-                os.close(fds[0])
-                return
-            container.stream.open(self._loop, fds[0], lambda: self._stream_ended(container))
-
-        self._link.ask("attach", self._known(container), take, _ASK_S)
-
-    def _known(self, container: _Container) -> dict[str, Any]:
+    def _known(self, container: HeldContainer) -> dict[str, Any]:
+        """Return what the clerk needs to judge a container that runs already."""
         record = container.record
         own_gids = list(record.groups)
         if self._runtime.engine is EngineKind.PODMAN:
@@ -345,39 +268,14 @@ class ContainerRuntime:
             "gids": gids,
         }
 
-    def _end(self, container: _Container) -> None:
-        """Have the engine tell how it ended and remove it; then tell of it."""
-        if container.is_ending and container.pidfd < 0:
-            return
-        container.is_ending = True
+    def _ended(self, container: HeldContainer, exit_: Exit) -> None:
+        self._forget(container)
+        self._on_exit(exit_)
 
-        def take(answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
-            if isinstance(answer, EngineError):
-                # The process is gone whatever the engine says; it is asked until it answers.
-                self._loop.call_later(_AGAIN_S, lambda: self._end_again(container))
-                return
-            container.stream.drain()
-            exit_ = _exit_of(container, answer["state"])
-            self._forget(container)
-            self._on_exit(exit_)
-
-        self._link.ask("remove", {"container": container.id}, take, 2 * _ASK_S)
-
-    def _end_again(self, container: _Container) -> None:
-        if self._containers.get(container.record.user_endpoint) is container:
-            self._end(container)
-
-    def _forget(self, container: _Container) -> None:
+    def _forget(self, container: HeldContainer) -> None:
         del self._containers[container.record.user_endpoint]
         self._records.remove(container.record.generation)
-        self._let_go(container)
-
-    def _let_go(self, container: _Container) -> None:
-        container.stream.close()
-        if container.pidfd >= 0:
-            self._loop.forget(container.pidfd)
-            os.close(container.pidfd)
-            container.pidfd = -1
+        container.let_go()
 
     def _renew_leases(self) -> None:
         for container in self._containers.values():
@@ -409,11 +307,13 @@ class ContainerRuntime:
                 continue
             ours.add(record.generation)
             self._adopt(record, row["container"])
-        self._records.keep_only(ours | {each.record.generation for each in self._containers.values()})
+        self._records.keep_only(
+            ours | {each.record.generation for each in self._containers.values()}
+        )
         self._is_known = True
 
     def _adopt(self, record: Record, container_id: str) -> None:
-        container = _Container(record, None)
+        container = self._held(record, None)
         container.id = container_id
         self._containers[record.user_endpoint] = container
 
@@ -428,7 +328,7 @@ class ContainerRuntime:
                     _ASK_S,
                 )
                 return
-            self._hold(container, answer, fds)
+            container.hold(answer, fds)
             _log.info(
                 "went on with a container of an earlier launcher",
                 extra={
@@ -461,17 +361,3 @@ def _record_of(spec: LaunchSpec, plan: container_plan.Plan) -> Record:
         groups=plan.own_gids,
         started_at=time.time(),
     )
-
-
-def _exit_of(container: _Container, state: dict[str, Any] | None) -> Exit:
-    tail = container.stream.tail
-    name = container.record.user_endpoint
-    if state is None:
-        return Exit(name, None, signal.SIGKILL, tail)
-    if state["oom"]:
-        tail += b"\nended: it used more memory than the site's limit allows\n"
-    code = state["exit_code"]
-    # As every shell and engine tells it: 128 and the number of the signal.
-    if 128 < code < 128 + signal.NSIG:
-        return Exit(name, None, code - 128, tail)
-    return Exit(name, code, None, tail)

@@ -230,7 +230,7 @@ def _docker(
             "GroupAdd": others,
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "local", "Config": {"max-size": f"{_LOG_BYTES}b"}},
-            "Tmpfs": {place_: _TMPFS_OPTIONS for place_ in ("/tmp", "/run", "/var/tmp")},  # noqa: S108
+            "Tmpfs": dict.fromkeys(("/tmp", "/run", "/var/tmp"), _TMPFS_OPTIONS),  # noqa: S108
             "Binds": [
                 f"{each.source}:{each.target}:{'rw' if each.is_writable else 'ro'}"
                 for each in _mounts(settings, spec, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,4 +93,4 @@ class ContainerRecords:
     def _write(self) -> None:
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps([asdict(each) for each in self._records.values()]))
-        os.replace(draft, self._path)
+        draft.replace(self._path)

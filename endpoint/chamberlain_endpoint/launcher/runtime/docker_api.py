@@ -56,11 +56,14 @@ class DockerEngine:
             return str(json.loads(answer)["Id"])
         api = self._api()
         with self._translated():
-            return str(api.create_container_from_config(document, name)["Id"])
+            return str(api.create_container_from_config(document, name)["Id"])  # type: ignore[no-untyped-call]
 
     def attach(self, container: str) -> int:
-        """Return a descriptor of the caller's own: what is written goes to standard input, what is read came from
-        the output, in frames of the engine's."""
+        """Return a descriptor, now the caller's own, of both ways of the container's streams.
+
+        What is written goes to standard input; what is read are the engine's frames of both
+        outputs.
+        """
         with self._translated():
             stream = self._api().attach_socket(
                 container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}

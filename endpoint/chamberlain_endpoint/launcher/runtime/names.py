@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 from pathlib import Path
 
@@ -55,4 +54,4 @@ def _replace(path: Path, rows: dict[str, str]) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(text)
     draft.chmod(0o644)
-    os.replace(draft, path)
+    draft.replace(path)
