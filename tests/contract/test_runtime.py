@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests import containers
+from tests import container_host as containers
 from tests.launcher_builders import UEP, make_spec, own_account
 
 from chamberlain_endpoint.launcher.loop import Loop

@@ -56,7 +56,9 @@ def image() -> Path:
     return IMAGES
 
 
-def settings(folder: Path, **changes: Any) -> LauncherSettings:
+def settings(
+    folder: Path, extra_mounts: tuple[Mount, ...] = (), **changes: Any
+) -> LauncherSettings:
     """Return settings for containers whose records are below `folder`."""
     folder.chmod(0o755)
     return LauncherSettings(
@@ -72,7 +74,15 @@ def settings(folder: Path, **changes: Any) -> LauncherSettings:
             image="test",
             images_dir=image(),
             python=Path("/usr/bin/python3"),
-            mounts=(Mount(ROOT, ROOT),),
+            mounts=(Mount(ROOT, ROOT), *extra_mounts),
             **changes,
         ),
     )
+
+
+def podman(*arguments: str) -> str:
+    """Run a command of the engine's own; return what it says."""
+    done = subprocess.run(
+        ["podman", *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
