@@ -17,6 +17,7 @@ from chamberlain_endpoint.cli import (
     check_commands,
     configure_command,
     help_commands,
+    image_commands,
     life_commands,
     lint_commands,
     shell_commands,
@@ -28,6 +29,7 @@ from chamberlain_wire.errors import ChamberlainError
 
 COMMANDS: Final = (
     configure_command,
+    image_commands,
     life_commands,
     token_commands,
     boot_commands,
