@@ -54,7 +54,10 @@ def ensure_service_account() -> tuple[pwd.struct_passwd, bool]:
 
 
 def run_as(
-    account: pwd.struct_passwd | None, arguments: list[str], given: str = ""
+    account: pwd.struct_passwd | None,
+    arguments: list[str],
+    given: str = "",
+    timeout_s: float = _TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run our own interpreter with `arguments` as `account` (None: as ourselves).
 
@@ -71,7 +74,7 @@ def run_as(
             text=True,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/"},
             cwd="/",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             user=account.pw_uid if account else None,
             group=account.pw_gid if account else None,
@@ -81,7 +84,7 @@ def run_as(
         name = "it" if account is None else account.pw_name
         raise CommandFailedError(_cannot_run(name)) from None
     except subprocess.TimeoutExpired:
-        raise CommandFailedError(f"No answer within {_TIMEOUT_S:.0f} s.") from None
+        raise CommandFailedError(f"No answer within {timeout_s:.0f} s.") from None
 
 
 def prove_can_run(account: pwd.struct_passwd) -> None:

@@ -92,6 +92,11 @@ class ContainerRuntime:
         self._ask_what_runs()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engine answered, and what runs of an earlier launcher is known."""
+        return self._is_known
+
     def start(self, spec: LaunchSpec) -> None:
         """Begin to start a container."""
         if self.is_running(spec.user_endpoint):
