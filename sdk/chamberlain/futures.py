@@ -48,9 +48,7 @@ class ChamberlainFuture(Future[Any]):
         if self._logs is None and self._fetch_logs is not None:
             self._logs = self._fetch_logs(self.task_id)
         if self._logs is None:
-            raise RuntimeError(
-                f"task {self.task_id} is not an executor's; ask Client.get_task_logs"
-            )
+            raise RuntimeError(f"{self} is of no executor; ask Client.get_task_logs")
         return self._logs
 
     def __repr__(self) -> str:

@@ -95,8 +95,9 @@ def _differences(there: _There, *, packed: bool) -> Iterator[str]:
     if packed and not _alike(there.dill, dill_version()):
         yield (
             f"has dill {there.dill}, and here is dill {dill_version()}: functions and objects do "
-            f'not always survive the difference. Install dill {_minor(there.dill)} here ("pip '
-            f'install dill~={_minor(there.dill)}.0"), or ask for dill {_minor(dill_version())} there.'
+            "not always survive the difference. Install the same here: pip install "
+            f"'dill~={_minor(there.dill)}.0'; or send source: "
+            'serializer(code="AllCodeStrategies").'
         )
     if there.protocol != PROTOCOL:
         older = "there" if there.protocol < PROTOCOL else "here"

@@ -71,7 +71,8 @@ class ProcessOutput:
         threading.Thread(target=self._look_after, name="task-output", daemon=True).start()
 
     def begin(self) -> None:
-        """A task begins."""
+        """A task begins; what waits in buffers is not its own."""
+        _flush()
         for file in self._files:
             file.begin()
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 from chamberlain_endpoint.engine.port import Job
 from chamberlain_endpoint.engine.tether import become_reaper, tie
@@ -135,20 +135,20 @@ def in_child(run: Callable[[], bytes], limit: Limit) -> bytes | Killed:
     pidfd = os.pidfd_open(pid)
     try:
         wait([ours, pidfd], max(0.0, deadline - time.monotonic()))
-        if ours.poll():
-            body = _received(ours)
-        else:
-            # The task may have ended this very moment; then this says so.
-            body = None if wait([pidfd], 0.0) else _kill_all(pid)
+        killed = not ours.poll() and not wait([pidfd], 0.0)
+        if killed:
+            _kill_all(pid)
+        # It may have answered, or ended in a way of its own, at this very moment.
+        body = _received(ours) if ours.poll() and not killed else None
     finally:
         os.close(pidfd)
         ours.close()
     _, status, used = os.wait4(pid, 0)
-    if isinstance(body, bytes):
+    if body is not None:
         return body
-    if body == "killed":
+    if killed:
         return Killed(used.ru_utime + used.ru_stime, used.ru_maxrss)
-    _follow(os.waitstatus_to_exitcode(status))
+    return _follow(os.waitstatus_to_exitcode(status))
 
 
 def _be_the_child(parent: int, run: Callable[[], bytes], line: Connection[Any, Any]) -> NoReturn:
@@ -171,14 +171,13 @@ def _received(line: Connection[Any, Any]) -> bytes | None:
         return None
 
 
-def _kill_all(pid: int) -> Literal["killed"]:
+def _kill_all(pid: int) -> None:
     # It must not start anything while we look.
     os.kill(pid, signal.SIGSTOP)
     while living := _living_below(pid):
         for one in living:
             _kill(one)
     os.kill(pid, signal.SIGKILL)
-    return "killed"
 
 
 def _kill(pid: int) -> None:

@@ -202,10 +202,9 @@ def _failed(error: BaseException) -> dict[str, Any]:
 
 def _error(code: ErrorCode, text: str, advice: str = "") -> dict[str, Any]:
     last_line = text.rstrip().rpartition("\n")[2]
-    return {
-        "data": text.rstrip("\n") + advice if advice else text,
-        "error_details": ErrorDetails(code=code, user_message=last_line),
-    }
+    if advice:
+        text = text.rstrip("\n") + advice
+    return {"data": text, "error_details": ErrorDetails(code=code, user_message=last_line)}
 
 
 def _cut(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chamberlain.cli.show import client, json_option, print_json, shown, told
-from chamberlain.errors import ChamberlainError
+from chamberlain.errors import ChamberlainError, HubError
 
 
 @click.command(
@@ -94,9 +94,13 @@ def _run_once(
 
 def _printed(future: Any) -> str:
     """Return what the function printed; empty where nobody knows."""
+    if isinstance(future.exception(), HubError):
+        # It never ran.
+        return ""
     try:
         logs = future.logs()
-    except Exception:  # noqa: BLE001 - the result is what matters; it may not have been sent
+    except ChamberlainError:
+        # The result is what matters.
         return ""
     return str(logs) if logs.captured else ""
 

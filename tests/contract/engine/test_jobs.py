@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Rules,
 )
+from chamberlain_wire.details import exception_of, usage_of
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.limits import MAX_RESULT_BYTES
 from chamberlain_wire.serialize import (
@@ -48,8 +50,15 @@ def test_a_result_tells_where_and_when_it_was_made(running: Running) -> None:
     began, ended = result.task_statuses
     assert (began.state, ended.state) == ("execution-start", "execution-end")
     assert began.timestamp <= ended.timestamp
-    assert result.usage is not None
-    assert result.usage["cpu_s"] >= 0
+    used = usage_of(result)
+    assert used is not None
+    assert used.cpu_s >= 0
+    assert began.timestamp / 1e9 == used.started_at <= used.ended_at
+    assert used.max_rss_bytes > 1_000_000
+    assert used.hostname == platform.node()
+    # The public SDK warns of any field of the message that it does not know.
+    assert result.usage is None
+    assert result.exception is None
 
 
 @ALL
@@ -72,7 +81,7 @@ def test_an_exception_comes_back_with_its_traceback_and_itself(running: Running)
     assert result.error_details.user_message == "ValueError: too hot"
     assert "raise_value_error" in result.data
     assert "worker.py" not in result.data
-    error = unpack_exception(result.exception)
+    error = unpack_exception(exception_of(result))
     assert isinstance(error, ValueError)
     assert error.args == ("too hot",)
 
