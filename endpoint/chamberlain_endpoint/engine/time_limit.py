@@ -11,7 +11,6 @@ A thread cannot be killed. It gets an exception, which it sees when it next runs
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import signal
 import threading
@@ -25,16 +24,10 @@ from typing import Any, Final, NoReturn
 
 from chamberlain_endpoint.engine.port import Job
 from chamberlain_endpoint.engine.tether import become_reaper, tie
+from chamberlain_endpoint.rendered.task_timeout import VARIABLE, from_environment
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
-VARIABLE: Final = "GC_TASK_TIMEOUT"
 KEY: Final = "task_timeout_s"
-
-
-class BadLimitError(ChamberlainError):
-    """A limit is no number of seconds. Correct it where `public` says."""
-
-    code = ErrorCode.CONFIG_INVALID
 
 
 class TimeIsUpError(ChamberlainError):
@@ -71,28 +64,6 @@ class Killed:
 
     cpu_s: float
     peak_kib: int
-
-
-def from_environment(environment: Mapping[str, str] = os.environ) -> float | None:
-    """Return what GC_TASK_TIMEOUT says, in seconds; None is no limit, and so is 0.
-
-    Raises:
-        BadLimitError: it is no number of seconds.
-    """
-    text = environment.get(VARIABLE)
-    if text is None or not text.strip():
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise BadLimitError(
-            public=f"{VARIABLE} is {text[:40]!r} in the environment of the user endpoint or its "
-            "workers; it must be a number of seconds, such as 600, or 0 for no limit. Correct it "
-            "in the site's user_environment.yaml, or in worker_init."
-        )
-    return seconds or None
 
 
 def of(job: Job, environment: Mapping[str, str] = os.environ) -> Limit | None:

@@ -24,6 +24,7 @@ from chamberlain_endpoint.engine import capture, thread_output, time_limit
 from chamberlain_endpoint.engine.advice import advice_on
 from chamberlain_endpoint.engine.meter import Meter, usage
 from chamberlain_endpoint.engine.port import Job, Rules
+from chamberlain_endpoint.rendered.task_timeout import BadLimitError
 from chamberlain_wire.codec import encode
 from chamberlain_wire.details import EXCEPTION, OUTPUT, PROTOCOL, USAGE, Output, Usage
 from chamberlain_wire.errors import ErrorCode, SerializationError
@@ -60,7 +61,7 @@ def run_packed(packed: bytes) -> bytes:
     job = _jobs.decode(packed)
     try:
         limit = time_limit.of(job)
-    except time_limit.BadLimitError as error:
+    except BadLimitError as error:
         return _unrun(job, _error(error.code, error.public), time.time_ns())
     return run(job, own_process=True) if limit is None else _run_limited(job, limit)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from chamberlain_endpoint.engine import time_limit
+from chamberlain_endpoint.rendered.task_timeout import from_environment
 from chamberlain_wire.errors import InvalidMessageError
 
 
@@ -19,7 +20,7 @@ def of_site(
     Raises:
         BadLimitError: GC_TASK_TIMEOUT is no number of seconds. Do not serve.
     """
-    limits = (configured_s, time_limit.from_environment(environment))
+    limits = (configured_s, from_environment(environment))
     return min((one for one in limits if one is not None), default=None)
 
 

@@ -16,6 +16,7 @@ from tests.contract.engine.conftest import ALL, OWN_PROCESSES, WAIT_S, Running
 
 from chamberlain_endpoint.engine import time_limit
 from chamberlain_endpoint.engine.port import Finished, Lost
+from chamberlain_endpoint.rendered import task_timeout
 from chamberlain_wire.details import output_of, usage_of
 from chamberlain_wire.messages import Result
 from chamberlain_wire.serialize import unpack_result
@@ -183,10 +184,10 @@ def test_the_shortest_limit_counts_and_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", "1e999", "5s"])
 def test_a_limit_that_is_no_number_is_refused_with_its_name(text: str) -> None:
-    with pytest.raises(time_limit.BadLimitError, match=r"GC_TASK_TIMEOUT is .* 600"):
-        time_limit.from_environment({"GC_TASK_TIMEOUT": text})
+    with pytest.raises(task_timeout.BadLimitError, match=r"GC_TASK_TIMEOUT is .* 600"):
+        task_timeout.from_environment({"GC_TASK_TIMEOUT": text})
 
 
 @pytest.mark.parametrize("text", ["", "0", "0.0"])
 def test_no_limit_can_be_said_too(text: str) -> None:
-    assert time_limit.from_environment({"GC_TASK_TIMEOUT": text}) is None
+    assert task_timeout.from_environment({"GC_TASK_TIMEOUT": text}) is None

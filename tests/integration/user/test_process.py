@@ -17,6 +17,8 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from chamberlain_wire import topology
+from chamberlain_wire.details import output_of
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.messages import Result
 from devtools.rabbit import PrivateRabbit
@@ -259,6 +261,44 @@ def test_a_configuration_with_faults_ends_it_with_78(start: Start) -> None:
     assert fatal["code"] == "CONFIG_INVALID"
     assert 'did you mean "ThreadPoolEngine"?' in fatal["message"]
     assert "idle is not a known key" in fatal["message"]
+
+
+def test_a_time_limit_that_is_none_ends_it_with_78(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GC_TASK_TIMEOUT", "5 minutes")
+    process = start(THREADS)
+    assert process.wait() == 78
+    fatal = process.fatal()
+    assert fatal["code"] == "CONFIG_INVALID"
+    assert "GC_TASK_TIMEOUT is '5 minutes'" in fatal["message"]
+    assert "user_environment.yaml" in fatal["message"]
+
+
+def nap(seconds: float) -> None:
+    print("good night", flush=True)
+    while seconds > 0:
+        time.sleep(0.01)
+        seconds -= 0.01
+
+
+@EVERY
+def test_the_time_limit_of_site_and_caller_hold_and_output_comes_along(
+    hub: HubSide, start: Start, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GC_TASK_TIMEOUT", "20")
+    start(config)
+    short = {topology.HEADER_RESOURCES: '{"task_timeout_s": 0.4}'}
+    by_caller = hub.submit(nap, 3600.0, **short)
+    result = hub.await_results([by_caller])[by_caller][0]
+    assert (code_of(result), "its caller set" in result.data) == ("TASK_TIMEOUT", True)
+    output = output_of(result)
+    assert output is not None
+    assert output.stdout.text == "good night\n"
+    kept = hub.submit(nap, 0.1)
+    assert code_of(hub.await_results([kept])[kept][0]) is None
+    bad = hub.submit(nap, 0.1, **{topology.HEADER_RESOURCES: '{"task_timeout_s": "long"}'})
+    assert "above 0" in hub.await_results([bad])[bad][0].data
 
 
 def test_a_setup_that_fails_ends_it_with_78_and_its_words(start: Start) -> None:
