@@ -263,11 +263,8 @@ def test_a_configuration_with_faults_ends_it_with_78(start: Start) -> None:
     assert "idle is not a known key" in fatal["message"]
 
 
-def test_a_time_limit_that_is_none_ends_it_with_78(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GC_TASK_TIMEOUT", "5 minutes")
-    process = start(THREADS)
+def test_a_time_limit_that_is_none_ends_it_with_78(start: Start) -> None:
+    process = start(THREADS, environment={"GC_TASK_TIMEOUT": "5 minutes"})
     assert process.wait() == 78
     fatal = process.fatal()
     assert fatal["code"] == "CONFIG_INVALID"
@@ -283,22 +280,24 @@ def nap(seconds: float) -> None:
 
 
 @EVERY
-def test_the_time_limit_of_site_and_caller_hold_and_output_comes_along(
-    hub: HubSide, start: Start, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_the_time_limits_of_site_and_caller_hold_and_output_comes_along(
+    hub: HubSide, start: Start, config: dict[str, Any]
 ) -> None:
-    monkeypatch.setenv("GC_TASK_TIMEOUT", "20")
-    start(config)
-    short = {topology.HEADER_RESOURCES: '{"task_timeout_s": 0.4}'}
-    by_caller = hub.submit(nap, 3600.0, **short)
-    result = hub.await_results([by_caller])[by_caller][0]
-    assert (code_of(result), "its caller set" in result.data) == ("TASK_TIMEOUT", True)
-    output = output_of(result)
+    start(config, environment={"GC_TASK_TIMEOUT": "1.5"})
+
+    def ended(seconds: float, resources: str = "null") -> Result:
+        task = hub.submit(nap, seconds, **{topology.HEADER_RESOURCES: resources})
+        return hub.await_results([task])[task][0]
+
+    by_site = ended(3600.0)
+    assert (code_of(by_site), "longer than 1.5 s" in by_site.data) == ("TASK_TIMEOUT", True)
+    output = output_of(by_site)
     assert output is not None
     assert output.stdout.text == "good night\n"
-    kept = hub.submit(nap, 0.1)
-    assert code_of(hub.await_results([kept])[kept][0]) is None
-    bad = hub.submit(nap, 0.1, **{topology.HEADER_RESOURCES: '{"task_timeout_s": "long"}'})
-    assert "above 0" in hub.await_results([bad])[bad][0].data
+    by_caller = ended(3600.0, '{"task_timeout_s": 0.4}')
+    assert (code_of(by_caller), "its caller set" in by_caller.data) == ("TASK_TIMEOUT", True)
+    assert code_of(ended(0.05)) is None
+    assert "above 0" in ended(0.05, '{"task_timeout_s": "long"}').data
 
 
 def test_a_setup_that_fails_ends_it_with_78_and_its_words(start: Start) -> None:
