@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import platform
 import sys
@@ -25,6 +26,7 @@ from chamberlain_wire.details import exception_of, usage_of
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.limits import MAX_RESULT_BYTES
 from chamberlain_wire.serialize import (
+    pack_payload,
     unpack_exception,
 )
 
@@ -84,6 +86,49 @@ def test_an_exception_comes_back_with_its_traceback_and_itself(running: Running)
     error = unpack_exception(exception_of(result))
     assert isinstance(error, ValueError)
     assert error.args == ("too hot",)
+
+
+def needs_what_is_not_there() -> None:
+    import no_such_package.deep  # noqa: F401
+
+
+@ALL
+def test_a_missing_module_is_told_with_the_python_that_lacks_it(running: Running) -> None:
+    result = running.fail(needs_what_is_not_there)
+    assert result.error_details is not None
+    assert result.error_details.user_message.startswith("ModuleNotFoundError")
+    last = result.data.splitlines()[-1]
+    assert last.startswith("The module 'no_such_package' is missing in Python ")
+    assert f"({sys.executable}) on {platform.node()}" in last
+    assert "worker_init" in last
+
+
+def packed_attribute(module: str, name: str) -> str:
+    """Return a task whose function is found by its name, which is not there."""
+    data = base64.b64encode(f"c{module}\n{name}\n.".encode()).decode()
+    code = f"01\n{data}"
+    return f"{len(code)}\n{code}" + pack_payload((), {})
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("no_such_package", "The module 'no_such_package' is missing in Python "),
+        ("msgspec", "The module 'msgspec' (version "),
+    ],
+)
+def test_a_function_that_cannot_be_loaded_names_module_and_python(
+    running: Running, module: str, told: str
+) -> None:
+    running.await_capacity()
+    running.submit_buffer(packed_attribute(module, "no_such_name"))
+    result = running.result()
+    assert result.error_details is not None
+    assert result.error_details.code == "SERIALIZATION"
+    last = result.data.splitlines()[-1]
+    assert last.startswith(told), result.data
+    assert f"({sys.executable})" in last
 
 
 def leave(kind: str) -> None:
