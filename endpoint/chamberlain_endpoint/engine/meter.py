@@ -10,7 +10,7 @@ from typing import Final
 
 from chamberlain_wire.details import Usage
 
-_JOB_VARIABLES: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+_JOB_VARIABLES: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 _NANO: Final = 1e9
 
 

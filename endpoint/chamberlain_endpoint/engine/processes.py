@@ -226,8 +226,10 @@ class ProcessEngine:
             "worker process ended", extra={"event": "worker.ended", "reason": how_it_ended(code)}
         )
         if worker.job is not None:
-            text = reason or f"The worker process {how_it_ended(code)} while the task ran."
-            text += _last_words(worker, worker.job)
+            text = reason or (
+                f"The worker process {how_it_ended(code)} while the task ran."
+                f"{_last_words(worker, worker.job)}"
+            )
             self._on_report(Lost(worker.job.task_id, text))
         _close_output(worker)
         if self._bad_starts >= _MOST_BAD_STARTS and self._queue:

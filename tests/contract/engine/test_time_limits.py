@@ -167,6 +167,23 @@ def test_a_thread_that_swallows_its_interruption_has_failed(running: Running) ->
     timed_out(running, swallow)
 
 
+def job_of_worker() -> str:
+    return os.environ["SLURM_JOB_ID"]
+
+
+@pytest.mark.slow
+def test_usage_has_the_batch_job_that_the_worker_ran_in(
+    own: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4242")
+    one = own("processes")
+    one.submit(job_of_worker)
+    result = one.result()
+    used = usage_of(result)
+    assert used is not None
+    assert (unpack_result(result.data), used.job_id) == ("4242", "4242")
+
+
 def test_the_shortest_limit_counts_and_is_named() -> None:
     from chamberlain_endpoint.engine.port import Job, Rules
     from chamberlain_wire.ids import TaskId
