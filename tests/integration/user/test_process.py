@@ -9,16 +9,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 import pytest
+from tests.integration.user.conftest import HTEX, PROCESSES, THREADS, Start
 
-from chamberlain_wire import topology
-from chamberlain_wire.details import output_of
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.messages import Result
 from devtools.rabbit import PrivateRabbit
@@ -27,35 +26,9 @@ from devtools.user_endpoint import HubSide, UserEndpointProcess
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow]
 
 WAIT_S = 30.0
-THREADS: dict[str, Any] = {"engine": {"type": "ThreadPoolEngine", "max_workers": 4}}
-PROCESSES: dict[str, Any] = {"engine": {"type": "ProcessPoolEngine", "max_workers": 2}}
-HTEX: dict[str, Any] = {"engine": {"type": "GlobusComputeEngine", "max_workers_per_node": 2}}
 EVERY = pytest.mark.parametrize(
     "config", [THREADS, PROCESSES, HTEX], ids=["threads", "processes", "htex"]
 )
-
-Start = Callable[..., UserEndpointProcess]
-
-
-@pytest.fixture
-def hub(rabbit: PrivateRabbit) -> Iterator[HubSide]:
-    one = HubSide(rabbit.amqp_url)
-    one.open()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def start(hub: HubSide, tmp_path: Path) -> Iterator[Start]:
-    made: list[UserEndpointProcess] = []
-
-    def make(config: dict[str, Any] = THREADS, **order: Any) -> UserEndpointProcess:
-        made.append(UserEndpointProcess(hub, tmp_path, config, **order))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
 
 
 def double(number: int) -> int:
@@ -261,43 +234,6 @@ def test_a_configuration_with_faults_ends_it_with_78(start: Start) -> None:
     assert fatal["code"] == "CONFIG_INVALID"
     assert 'did you mean "ThreadPoolEngine"?' in fatal["message"]
     assert "idle is not a known key" in fatal["message"]
-
-
-def test_a_time_limit_that_is_none_ends_it_with_78(start: Start) -> None:
-    process = start(THREADS, environment={"GC_TASK_TIMEOUT": "5 minutes"})
-    assert process.wait() == 78
-    fatal = process.fatal()
-    assert fatal["code"] == "CONFIG_INVALID"
-    assert "GC_TASK_TIMEOUT is '5 minutes'" in fatal["message"]
-    assert "user_environment.yaml" in fatal["message"]
-
-
-def nap(seconds: float) -> None:
-    print("good night", flush=True)
-    while seconds > 0:
-        time.sleep(0.01)
-        seconds -= 0.01
-
-
-@EVERY
-def test_the_time_limits_of_site_and_caller_hold_and_output_comes_along(
-    hub: HubSide, start: Start, config: dict[str, Any]
-) -> None:
-    start(config, environment={"GC_TASK_TIMEOUT": "1.5"})
-
-    def ended(seconds: float, resources: str = "null") -> Result:
-        task = hub.submit(nap, seconds, **{topology.HEADER_RESOURCES: resources})
-        return hub.await_results([task])[task][0]
-
-    by_site = ended(3600.0)
-    assert (code_of(by_site), "longer than 1.5 s" in by_site.data) == ("TASK_TIMEOUT", True)
-    output = output_of(by_site)
-    assert output is not None
-    assert output.stdout.text == "good night\n"
-    by_caller = ended(3600.0, '{"task_timeout_s": 0.4}')
-    assert (code_of(by_caller), "its caller set" in by_caller.data) == ("TASK_TIMEOUT", True)
-    assert code_of(ended(0.05)) is None
-    assert "above 0" in ended(0.05, '{"task_timeout_s": "long"}').data
 
 
 def test_a_setup_that_fails_ends_it_with_78_and_its_words(start: Start) -> None:
