@@ -289,6 +289,7 @@ class StandInHub:
                 self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
 
 
+OUR_FACTS = {"python_version": platform.python_version()}
 ENDPOINT = "22222222-2222-4222-8222-222222222222"
 
 
@@ -296,7 +297,9 @@ def error(status: int, code: str, message: str) -> dict[str, Any]:
     return {"status": "Failed", "http_status_code": status, "code": code, "message": message}
 
 
-def run(task: str, text: str, facts: Mapping[str, Any], wanted: list[str] | None = None) -> Result:
+def run(
+    task: str, text: str, facts: Mapping[str, Any] = OUR_FACTS, wanted: list[str] | None = None
+) -> Result:
     began = TaskTransition(timestamp=time.time_ns(), state="execution-start", actor="worker")
     with thread_output.caught(TASK_OUTPUT_BYTES) as printed:
         fields = ended(text, wanted)
