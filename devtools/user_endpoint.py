@@ -173,6 +173,7 @@ class UserEndpointProcess:
         *,
         lease_s: float = 30.0,
         url: str | None = None,
+        environment: Mapping[str, str] | None = None,
         **order: Any,
     ) -> None:
         self.began = time.monotonic()
@@ -188,6 +189,7 @@ class UserEndpointProcess:
                 "HOME": str(state_dir),
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "C.UTF-8",
+                **(environment or {}),
             },
             start_new_session=True,
         )

@@ -12,6 +12,7 @@ from chamberlain.batch import Batch
 from chamberlain.errors import TaskPendingError
 from chamberlain.functions import Function, registration
 from chamberlain.hardware import report
+from chamberlain.logs import TaskLogs, from_document
 from chamberlain.outcomes import from_rest, value_of
 from chamberlain.rest import Rest
 from chamberlain_wire.ids import parse_endpoint_id, parse_function_id, parse_task_id
@@ -205,6 +206,13 @@ class Client:
         document = self.get_task(task_id)
         return self._value(str(task_id), document)
 
+    def get_task_logs(self, task_id: Id) -> TaskLogs:
+        """Return what a task of yours printed: the end of its standard output and error.
+
+        Where there is nothing, `captured` is False and `reason` says why.
+        """
+        return from_document(self.rest.get(f"/v3/tasks/{parse_task_id(str(task_id))}/logs"))
+
     def get_batch_result(self, task_ids: Iterable[Id]) -> dict[str, dict[str, Any]]:
         """Return for each task `status`, `pending`, and `result` or `exception` when it ended.
 
@@ -233,7 +241,7 @@ class Client:
         return found
 
     def tasks(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
-        """Return your own tasks, newest first.
+        """Return your own tasks, newest first; `usage` is what each one used, where known.
 
         Args:
             state: only those in this state, such as `failed`.

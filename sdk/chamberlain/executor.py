@@ -18,7 +18,7 @@ from chamberlain.batching import Call, Destination
 from chamberlain.client import Client
 from chamberlain.errors import InvalidRequestError
 from chamberlain.functions import Function, registered
-from chamberlain.futures import ChamberlainFuture
+from chamberlain.futures import ChamberlainFuture, ask_logs_of
 from chamberlain.link import HubLink
 from chamberlain.outcomes import from_rest, settle
 from chamberlain.resources import check_mpi, check_resources, strategy_names
@@ -221,6 +221,8 @@ class Executor(concurrent.futures.Executor):
         listed = self.client.rest.get(f"/v2/taskgroup/{group}")["tasks"]
         known = {future.task_id for future in link.open_tasks.futures()}
         futures = [ChamberlainFuture(one["id"]) for one in listed if one["id"] not in known]
+        for future in futures:
+            ask_logs_of(future, self.client.get_task_logs)
         link.follow(group, futures)
         documents = self.client.task_documents([future.task_id for future in futures])
         for future in futures:
@@ -264,6 +266,7 @@ class Executor(concurrent.futures.Executor):
         payload = msgspec.Raw(msgspec.json.encode(pack_payload(args, kwargs, self._serializer)))
         to = self._to()
         future = ChamberlainFuture(new_id(), to.endpoint_id)
+        ask_logs_of(future, self.client.get_task_logs)
         link.send(to, Call(future, function, payload))
         self._submitted += 1
         return future

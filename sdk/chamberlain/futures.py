@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chamberlain.logs import TaskLogs
 
 
 class ChamberlainFuture(Future[Any]):
@@ -26,6 +29,27 @@ class ChamberlainFuture(Future[Any]):
         super().__init__()
         self.task_id = task_id
         self.endpoint_id = endpoint_id
+        self._logs: TaskLogs | None = None
+        self._fetch_logs: Callable[[str], TaskLogs] | None = None
+
+    def logs(self, timeout: float | None = None) -> TaskLogs:
+        """Return what the task printed, once it has ended, however it did.
+
+        Most often it came with the result; otherwise the hub is asked.
+
+        Args:
+            timeout: seconds to wait for the end.
+
+        Raises:
+            TimeoutError: the task has not ended by then.
+            CancelledError: it was cancelled before it was sent.
+        """
+        self.exception(timeout)
+        if self._logs is None and self._fetch_logs is not None:
+            self._logs = self._fetch_logs(self.task_id)
+        if self._logs is None:
+            raise RuntimeError(f"{self} is of no executor; ask Client.get_task_logs")
+        return self._logs
 
     def __repr__(self) -> str:
         return f"<ChamberlainFuture {self.task_id} {self._state.lower()}>"
@@ -34,6 +58,17 @@ class ChamberlainFuture(Future[Any]):
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
+
+
+def note_logs(future: ChamberlainFuture, logs: TaskLogs | None) -> None:
+    """Keep what came with the result; None leaves it to `logs` to ask."""
+    if logs is not None:
+        future._logs = logs
+
+
+def ask_logs_of(future: ChamberlainFuture, fetch: Callable[[str], TaskLogs]) -> None:
+    """Let `future.logs` ask `fetch` for what did not come with the result."""
+    future._fetch_logs = fetch
 
 
 def fail(future: ChamberlainFuture, error: BaseException) -> None:

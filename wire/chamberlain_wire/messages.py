@@ -66,8 +66,9 @@ class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
         data: the packed result, or the error text when `error_details` is set.
         details: facts of the worker (`os`, `python_version`, `dill_version`,
             `endpoint_id`, `hostname`, ...).
-        exception: *extension*: the packed exception object, when it could be packed.
-        usage: *extension*: `cpu_s`, `max_rss_bytes`, `job_id`, `node`.
+            What we add to them: `chamberlain_wire.details`.
+        exception: where older workers of ours put the packed exception. Only read.
+        usage: where older workers of ours put what the task used. Only read.
     """
 
     message_type: ClassVar[str] = "result"

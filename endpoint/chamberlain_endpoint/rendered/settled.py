@@ -76,6 +76,8 @@ class _TaskRules(_Settled, frozen=True, kw_only=True):
     working_dir: str
     run_in_sandbox: bool
     allowed_serializers: list[str] | None
+    task_output_bytes: int
+    task_timeout_s: float | None
 
 
 class ThreadPoolEngine(_TaskRules, frozen=True, kw_only=True, tag="ThreadPoolEngine"):

@@ -14,6 +14,7 @@ from chamberlain_hub.api.services import Caller, Hub
 from chamberlain_hub.domain.access import owns
 from chamberlain_hub.domain.errors import TaskGroupNotFoundError, TaskNotFoundError
 from chamberlain_hub.domain.task import TaskRow
+from chamberlain_wire.details import exception_of, plain, usage_of
 from chamberlain_wire.ids import parse_task_group_id, parse_task_id
 from chamberlain_wire.messages import Result
 from chamberlain_wire.states import TaskState
@@ -81,6 +82,7 @@ def list_tasks(
                     "state": task.state,
                     "submitted_at": task.submitted_at,
                     "completed_at": task.completed_at,
+                    "usage": task.usage,
                 }
                 for task in tasks
             ]
@@ -111,12 +113,14 @@ def _document(task: TaskRow) -> dict[str, Any]:
 def _ended(result: Result, *, failed: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "exception" if failed else "result": result.data,
-        "details": result.details,
+        # Not what was printed: hundreds of results may be asked for at once.
+        "details": plain(result.details),
     }
     if result.error_details is not None:
         document["error_details"] = msgspec.to_builtins(result.error_details)
-    if result.exception is not None:
-        document["packed_exception"] = result.exception
-    if result.usage is not None:
-        document["usage"] = result.usage
+    exception, used = exception_of(result), usage_of(result)
+    if exception is not None:
+        document["packed_exception"] = exception
+    if used is not None:
+        document["usage"] = msgspec.to_builtins(used)
     return document

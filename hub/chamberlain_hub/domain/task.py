@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.messages import Result
@@ -36,6 +36,8 @@ class TaskRow:
         payload: None once the task ended, and where payloads were not asked for.
         published_at: when the broker confirmed it; None: not yet.
         result: None while the task is open, and where results were not asked for.
+        usage: what it used, as `chamberlain_wire.details.Usage` has it; None when nobody said,
+            and where it was not asked for.
     """
 
     id: TaskId
@@ -52,6 +54,7 @@ class TaskRow:
     published_at: float | None
     completed_at: float | None
     result: Result | None
+    usage: dict[str, Any] | None = None
 
 
 class ReceivedResult(NamedTuple):

@@ -194,7 +194,12 @@ payloads = Table(
 )
 
 results = Table(
-    "results", metadata, _id("task", key=True), Column("body", LargeBinary, nullable=False)
+    "results",
+    metadata,
+    _id("task", key=True),
+    Column("body", LargeBinary, nullable=False),
+    # Also in the body; here it can be listed without reading bodies of megabytes.
+    Column("usage", Json),
 )
 
 broker_credentials = Table(

@@ -50,6 +50,28 @@ def test_a_worker_that_dies_takes_only_its_own_task_along(
     assert one.call(double, 3) == 6
 
 
+def crash() -> None:
+    import ctypes
+
+    print("before the crash", file=sys.stderr)
+    ctypes.string_at(0)
+
+
+@pytest.mark.slow
+def test_a_process_that_crashes_is_told_with_its_last_words(own: Callable[..., Running]) -> None:
+    one = own("processes")
+    one.submit(crash)
+    lost = one.next_end()
+    assert isinstance(lost, Lost)
+    assert "before the crash" in lost.reason
+    assert "Segmentation fault" in lost.reason
+    assert "in crash" in lost.reason
+    one.submit(crash, output_bytes=0)
+    lost = one.next_end()
+    assert isinstance(lost, Lost)
+    assert "before the crash" not in lost.reason
+
+
 def mark_and_wait(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(3600)

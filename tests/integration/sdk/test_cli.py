@@ -80,7 +80,7 @@ def test_a_result_that_is_no_json_is_shown_as_python(shell: Shell) -> None:
     [
         (["run", "work.py", ENDPOINT], "give FILE:FUNCTION"),
         (["run", "absent.py:f", ENDPOINT], "there is no file 'absent.py'"),
-        (["run", "work.py:nothing", ENDPOINT], "it has add, fail, odd_result"),
+        (["run", "work.py:nothing", ENDPOINT], "it has add, fail, loud, odd_result"),
         (["run", "work.py:add", ENDPOINT, "--config", "{"], "--config is no JSON"),
         (["run", "work.py:add", ENDPOINT, "--config", "[]"], "must be a JSON object"),
         (["run", "work.py:add", ENDPOINT, "--kwarg", "1=2"], "is not NAME=JSON"),
