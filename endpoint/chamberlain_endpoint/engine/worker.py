@@ -18,7 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
+from chamberlain_endpoint.engine.family import TASK_VARIABLE
 from chamberlain_endpoint.engine.port import Job, Rules
+from chamberlain_endpoint.engine.slots import Slots, joined
 from chamberlain_wire.codec import encode
 from chamberlain_wire.errors import ErrorCode, SerializationError
 from chamberlain_wire.limits import MAX_RESULT_BYTES
@@ -35,7 +37,6 @@ from chamberlain_wire.states import TaskState
 MAX_ERROR_CHARS: Final = 64 * 1024
 """Longest error text; the middle of a longer one is left out."""
 
-TASK_VARIABLE: Final = "GC_TASK_UUID"
 SANDBOX_VARIABLE: Final = "GC_TASK_SANDBOX_DIR"
 
 _jobs: Final = msgspec.msgpack.Decoder(Job)
@@ -48,8 +49,26 @@ def pack_job(job: Job) -> bytes:
 
 
 def run_packed(packed: bytes) -> bytes:
-    """Run the job in `packed` in this process, which runs one job at a time."""
-    return run(_jobs.decode(packed), own_process=True)
+    """Run the job in `packed` in this process, which runs one job at a time.
+
+    Raises:
+        Recalled: it was cancelled before it came here, and was not run.
+    """
+    job = _jobs.decode(packed)
+    pool = _pool(os.getpid())
+    if pool is None:
+        return run(job, own_process=True)
+    slots, rank = pool
+    slots.begin(rank, job.task_id)
+    try:
+        return run(job, own_process=True)
+    finally:
+        slots.end(rank)
+
+
+@cache
+def _pool(_pid: int) -> tuple[Slots, int] | None:
+    return joined()
 
 
 def run(job: Job, *, own_process: bool) -> bytes:
