@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Mapping
-from concurrent.futures import InvalidStateError
+from concurrent.futures import CancelledError, InvalidStateError
 from typing import Any
 
 from chamberlain.errors import SerializationError, TaskExecutionFailed
@@ -23,6 +23,8 @@ def settle(future: ChamberlainFuture, result: Result, serializer: Serializer) ->
     """End `future` with what `result` says."""
     try:
         value = value_of(result, serializer)
+    except CancelledError:
+        future.end_cancelled()
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
         fail(future, error)
     else:
@@ -36,6 +38,7 @@ def value_of(result: Result, serializer: Serializer) -> Any:
     Raises:
         Exception: what the function raised, when it could travel, caused by
             `TaskExecutionFailed` with the remote traceback.
+        CancelledError: the task was cancelled (`concurrent.futures`).
         TaskExecutionFailed: the task failed in another way.
         SerializationError: the result cannot be made here.
     """
@@ -45,6 +48,8 @@ def value_of(result: Result, serializer: Serializer) -> Any:
         except SerializationError as error:
             _note_versions(error, result.details or {})
             raise
+    if result.state is TaskState.CANCELLED:
+        raise CancelledError(result.data)
     failure = TaskExecutionFailed(
         result.data or result.error_details.user_message,
         word=result.error_details.code,

@@ -62,7 +62,7 @@ class Recall:
         from parsl import curvezmq
 
         url = self._meeting.recall_url
-        context = curvezmq.ServerContext(self._meeting.certificates)
+        context: Any = curvezmq.ServerContext(self._meeting.certificates)
         out = context.socket(zmq.PUB)
         try:
             out.setsockopt(zmq.LINGER, 0)

@@ -54,7 +54,7 @@ class Started:
 
     def take(self, *, now_s: float, most: int) -> list[tuple[TaskId, int]]:
         """Return up to `most` that are to be told now, like `all`, and count them as told."""
-        due = []
+        due: list[TaskId] = []
         for task_id, began_s in self._untold.items():
             # Half of it more: what is nearly due goes along, and needs no report of its own.
             if began_s + SETTLE_S / 2 > now_s or len(due) == most:

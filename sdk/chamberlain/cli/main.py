@@ -65,5 +65,6 @@ for _command in (
     run,
     lists.tasks,
     lists.result,
+    lists.cancel,
 ):
     main.add_command(_command)

@@ -70,6 +70,7 @@ class StandInHub:
         self.submit_came = threading.Semaphore(0)
         self.accepted = threading.Semaphore(0)
         """Released when the tasks of a submit are taken."""
+        self.cancel_answer = "cancelled"
         self.push = True
         """Results are pushed, not only kept."""
         self._tasks: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -170,6 +171,8 @@ class StandInHub:
                 asked = [one for one in body["task_ids"] if one in self.documents]
                 found = {one: self.documents[one] for one in asked}
                 return 200, {"response": "batch", "results": found}
+            case ("POST", "v3", "tasks", "cancel"):
+                return 200, {"tasks": {one: self.cancel(one) for one in body["task_ids"]}}
             case ("GET", "v2", "tasks", task):
                 return 200, self.documents[task]
             case ("GET", "v2", "taskgroup", group):
@@ -252,12 +255,23 @@ class StandInHub:
             "tasks": body["task_ids"],
         }
 
+    def cancel(self, task: str) -> str:
+        document = self.documents.get(task)
+        if document is None:
+            return "unknown"
+        if "completion_t" in document and document["status"] != "cancelled":
+            return "ended"
+        self.documents[task] = {"task_id": task, "status": "cancelled", "completion_t": "1.0"}
+        return self.cancel_answer
+
     def _work(self) -> None:
         while (entry := self._tasks.get()) is not None:
             self.go.wait(30)
             group, task, text, wanted = entry
             result = run(task, text, self.worker_python, wanted)
             failed = result.error_details is not None
+            if self.documents[task]["status"] == "cancelled":
+                continue
             self.documents[task] = {
                 "task_id": task,
                 "status": "failed" if failed else "success",
