@@ -116,7 +116,7 @@ def test_a_task_that_no_thread_has_taken_can_be_cancelled(own: Callable[..., Run
     first = one.submit(os.read, gate, 1)
     second = one.submit(double, 1)
     assert one.engine.cancel(second)
-    assert one.reports.get(timeout=WAIT_S) == Returned(second)
+    assert one.next_report() == Returned(second)
     os.write(held, b"x")
     assert one.next_end().task_id == first
     os.close(gate)
