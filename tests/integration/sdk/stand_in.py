@@ -255,6 +255,13 @@ class StandInHub:
             "tasks": body["task_ids"],
         }
 
+    def tell_cancelled(self, group: str, task: str) -> None:
+        """Cancel a task, and tell it as the hub does."""
+        self.cancel(task)
+        why = ErrorDetails(code="TASK_CANCELLED", user_message="cancelled")
+        result = Result(task_id=task, data="cancelled", error_details=why)
+        self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
+
     def cancel(self, task: str) -> str:
         document = self.documents.get(task)
         if document is None:
