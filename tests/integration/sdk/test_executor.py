@@ -179,6 +179,7 @@ def test_what_was_sent_is_cancelled_at_the_hub(
     future = executor.submit(double, 1)
     seen: list[Future[Any]] = []
     future.add_done_callback(seen.append)
+    assert hub.submit_came.acquire(timeout=WAIT_S)
     # While the submit is under way it waits for its answer.
     assert future.cancel()
     assert (future.cancelled(), future.done(), seen) == (True, True, [future])
