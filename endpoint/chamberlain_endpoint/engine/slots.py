@@ -67,7 +67,7 @@ class Slots:
             Whether a worker was ended.
         """
         name = task_id.encode()
-        if len(name) != _ID_BYTES:
+        if len(name) != _ID_BYTES or b"\0" in name:
             return False
         if self._memory.find(name, _RING_AT) < 0:
             place = _RING_AT + self._next * _ID_BYTES
@@ -78,6 +78,9 @@ class Slots:
             return False
         slot = found - found % _SLOT_BYTES
         pid = int.from_bytes(self._memory[slot : slot + _PID_BYTES])
+        if pid <= 1:
+            # Numbers that mean whole groups to the kernel, should user code have written here.
+            return False
 
         def still() -> bool:
             return self._memory[slot : slot + len(_EMPTY)] == pid.to_bytes(_PID_BYTES) + name
