@@ -127,7 +127,7 @@ class Loop:
         return self._finish()
 
     def _events(self) -> list[Event]:
-        due_at = self._work.started.due_at() if self._up_since is not None else None
+        due_at = self._work.started.due_at() if self._may_tell() else None
         waits_until = self._parts.control.waits_until
         deadline = min(
             self._beat_at,
@@ -163,7 +163,7 @@ class Loop:
         control.done()
         if time.monotonic() >= self._beat_at:
             self._beat()
-        elif self._up_since is not None:
+        elif self._may_tell():
             self._tell_started()
 
     def _on_event(self, event: Link | Report | Confirmed | Unconfirmed | Stop, turn: Turn) -> None:
@@ -237,6 +237,10 @@ class Loop:
         leave = self._idle.verdict(tasks=work.waiting + work.running + len(parts.results))
         if leave is not None:
             self._on_stop(Stop(leave.value))
+
+    def _may_tell(self) -> bool:
+        # A hub that gave us no control queue takes every report for a heartbeat.
+        return self._up_since is not None and bool(self._settings.control_queue)
 
     def _tell_started(self) -> None:
         started = self._work.started

@@ -160,8 +160,8 @@ def test_without_a_control_queue_nothing_is_asked_and_nothing_waits(endpoint: En
 
 
 def test_a_task_that_lasts_is_told_as_running_within_a_second(endpoint: Endpoint) -> None:
-    endpoint.start()
-    assert endpoint.heartbeat().task_statuses == {}
+    endpoint.start(control=True)
+    assert endpoint.hello().task_statuses == {}
     task_id = endpoint.submit()
     endpoint.engine.await_submitted(1)
     report = endpoint.heartbeat()
