@@ -17,6 +17,7 @@ from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Engine, Rules
 from chamberlain_endpoint.rendered import settled
 from chamberlain_endpoint.user import journal, task_time
+from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.lease import Lease
@@ -141,8 +142,11 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         output_bytes=config.engine.task_output_bytes,
         timeout_s=task_time.of_site(config.engine.task_timeout_s),
     )
+    info = order.credentials.control_queue_info
+    control_queue = info.queue if info is not None else ""
     settings = Settings(
         task_queue=order.credentials.task_queue_info.queue,
+        control_queue=control_queue,
         terms=Terms(
             rules=rules,
             retries=config.engine.max_retries_on_system_failure,
@@ -158,11 +162,13 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         engine=made.engine,
         ledger=made.ledger,
         results=Results(made.broker, order.credentials.result_queue_info, made.inbox.put),
+        control=Control(made.broker, control_queue),
         heartbeat=Heartbeat(
             order.user_endpoint,
             order.credentials.heartbeat_queue_info,
             period_s=config.heartbeat_period,
             identity={"id": order.identity.id, "username": order.identity.username},
+            control=bool(control_queue),
         ),
     )
     return Loop(settings, parts)
