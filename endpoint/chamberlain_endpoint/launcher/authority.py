@@ -8,22 +8,29 @@ Every decision is in the audit log before anything follows from it.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from chamberlain_endpoint.identity.assertion import AssertionDesk
-from chamberlain_endpoint.launcher import policy, protocol, spec
+from chamberlain_endpoint.launcher import ending, policy, protocol, spec
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
 from chamberlain_endpoint.launcher.decision import Decider, Rules, Verdict
-from chamberlain_endpoint.launcher.runtime.port import Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    Exit,
+    News,
+    Runtime,
+    SessionOpened,
+    TasksSilenced,
+    TasksTold,
+)
 from chamberlain_endpoint.launcher.settings import LauncherSettings
 from chamberlain_wire.assertion import Assertion, AssertionRefusedError
+from chamberlain_wire.claims import Claim
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 _log: Final = logging.getLogger(__name__)
@@ -68,6 +75,7 @@ class Means:
     Attributes:
         rules: returns by what decisions are taken now.
         mapping_state: tells whether the newest mapping file is in force (see `MappingFile`).
+        note_tasks: takes what a user endpoint says of its tasks, with the entry of its launch.
     """
 
     desk: AssertionDesk
@@ -76,6 +84,7 @@ class Means:
     runtime: Runtime
     audit: AuditLog
     mapping_state: Callable[[], str] = lambda: "in force"
+    note_tasks: Callable[[Entry, tuple[Claim, ...]], None] = lambda _, __: None
 
 
 class Authority:
@@ -105,7 +114,7 @@ class Authority:
 
     def open(self) -> None:
         """Get the runtime ready, and write down that we serve."""
-        self._means.runtime.open(self._note_exit)
+        self._means.runtime.open(self._note_exit, self._note_news)
         self._means.audit.note(
             Entry("start", "noted", endpoint=self._settings.endpoint_id, reason=self._version)
         )
@@ -283,6 +292,33 @@ class Authority:
         self._note_anyway(replace(entry, decision="refused", code=code, reason=str(error)))
         reply(error)
 
+    def _note_news(self, news: News) -> None:
+        """Write down what is told of a user endpoint that runs."""
+        entry = replace(self._granted[news.user_endpoint], decision="noted")
+        match news:
+            case TasksTold(claims=claims):
+                self._means.note_tasks(entry, claims)
+            case SessionOpened():
+                reason = f"PAM service {self._settings.pam.service}"
+                self._note_anyway(
+                    replace(entry, action="session", outcome="opened", reason=reason)
+                )
+            case TasksSilenced(reason=reason):
+                _log.warning(
+                    "no more is taken of its tasks",
+                    extra={
+                        "event": "user_endpoint.silenced",
+                        "user_endpoint": news.user_endpoint,
+                        "account": entry.account,
+                        "reason": reason,
+                    },
+                )
+                self._note_anyway(
+                    replace(entry, action="silence", outcome="silenced", reason=reason)
+                )
+            case _:
+                assert_never(news)
+
     def _note_exit(self, exit_: Exit) -> None:
         """Tell everybody who waits that a user endpoint is gone."""
         running = self._running.pop(exit_.user_endpoint)
@@ -292,11 +328,11 @@ class Authority:
             command=running.command,
             exit_code=exit_.exit_code,
             signal=exit_.signal,
-            tail=_tail(exit_),
+            tail=ending.tail(exit_),
             at=time.time(),
         )
         self._ended.append(ended)
-        reason = _reason(exit_)
+        reason = ending.reason(exit_)
         _log.log(
             logging.ERROR if exit_.failure or exit_.left else logging.INFO,
             "user endpoint ended",
@@ -313,7 +349,8 @@ class Authority:
                 entry,
                 action="ended",
                 decision="noted",
-                outcome=_outcome(exit_),
+                outcome=ending.outcome(exit_),
+                code=str(exit_.code) if exit_.failure else "",
                 reason=reason,
             )
         )
@@ -342,29 +379,3 @@ def _told_by(assertion: Assertion, entry: Entry) -> Entry:
         source=str(assertion.source),
         user_endpoint=assertion.user_endpoint,
     )
-
-
-def _outcome(exit_: Exit) -> str:
-    if exit_.failure:
-        return "never ran"
-    if exit_.signal:
-        return "killed"
-    return "failed" if exit_.exit_code else "clean"
-
-
-def _reason(exit_: Exit) -> str:
-    how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
-    if exit_.failure:
-        return f"{how}; {exit_.failure}"
-    if exit_.left:
-        return f"{how}; {exit_.left} of its processes would not be killed"
-    return how
-
-
-def _tail(exit_: Exit) -> str:
-    text = exit_.tail.decode("utf-8", "replace")
-    if not exit_.failure:
-        return text
-    # It never ran, so it could not say so itself in the way that the manager reads.
-    fatal = {"code": str(StartFailedError.code), "message": StartFailedError.public}
-    return f"{text}\n{json.dumps({'fatal': fatal})}\n"

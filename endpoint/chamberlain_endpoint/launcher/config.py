@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -22,6 +23,7 @@ from chamberlain_endpoint.launcher.settings import (
     MappingSettings,
     Mode,
     OnWriteFailure,
+    PamSettings,
     PolicySettings,
 )
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
@@ -32,6 +34,9 @@ _KEY_BYTES: Final = 32
 _LEAST_AUDIT_BYTES: Final = 4096
 _LEAST_EXTERNAL_S: Final = 0.1
 _MOST_EXTERNAL_S: Final = 10.0
+_LEAST_PAM_S: Final = 0.1
+_MOST_PAM_S: Final = 300.0
+_PAM_SERVICE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 class ConfigRefusedError(ChamberlainError):
@@ -93,9 +98,11 @@ def parse(content: bytes) -> LauncherSettings:
         python=table.path("python", sys.executable),
         path=table.text("path", USUAL_PATH),
         owner_identity=_uuid(table, "owner_identity", required=False),
+        audit_tasks=table.truth("audit_tasks", default=True),
         policy=_policy(table),
         audit=_audit(table),
         mapping=_mapping(table),
+        pam=_pam(table),
     )
     table.refuse_unknown()
     faults += _faults_across(settings)
@@ -138,6 +145,9 @@ class _Table:
         if value < least:
             self.fault(name, f"must be {least} or more")
         return int(value)
+
+    def truth(self, name: str, *, default: bool) -> bool:
+        return bool(self._take(name, (bool,), "true or false", default))
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         value = self._take(name, (list,), "a list of texts", default)
@@ -254,6 +264,21 @@ def _mapping(table: _Table) -> MappingSettings:
     return settings
 
 
+def _pam(table: _Table) -> PamSettings:
+    pam, usual = table.table("pam"), PamSettings()
+    settings = PamSettings(
+        enable=pam.truth("enable", default=usual.enable),
+        service=pam.text("service", usual.service),
+        timeout_s=pam.number("timeout_s", usual.timeout_s, least=_LEAST_PAM_S),
+    )
+    if settings.timeout_s > _MOST_PAM_S:
+        pam.fault("timeout_s", f"must be {_MOST_PAM_S:g} or less")
+    if not _PAM_SERVICE.fullmatch(settings.service):
+        pam.fault("service", "must be the name of a file in /etc/pam.d, without a folder")
+    pam.refuse_unknown()
+    return settings
+
+
 def _faults_across(settings: LauncherSettings) -> list[str]:
     faults = []
     if len(bytes(settings.socket)) > _MAX_SOCKET_PATH_BYTES:
@@ -272,4 +297,6 @@ def _faults_across(settings: LauncherSettings) -> list[str]:
             faults.append('identity_mapping is for mode = "multi" only')
         if settings.mapping.external_account:
             faults.append('mapping.external_account is for mode = "multi" only')
+        if settings.pam.enable:
+            faults.append('pam.enable is for mode = "multi" only: a session needs root')
     return faults

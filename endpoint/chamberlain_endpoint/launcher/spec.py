@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
-from chamberlain_endpoint.launcher.settings import LauncherSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
@@ -41,6 +41,8 @@ class LaunchSpec:
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
         first_line: what stands first on standard input, with its newline. A secret.
+        pam: the session to open around it.
+        tells_tasks: its standard output are records of its tasks (`chamberlain_wire.claims`).
     """
 
     user_endpoint: str
@@ -50,6 +52,8 @@ class LaunchSpec:
     environment: dict[str, str] = field(repr=False)
     state_dir: Path
     first_line: bytes = field(repr=False)
+    pam: PamSettings = field(default_factory=PamSettings)
+    tells_tasks: bool = False
 
 
 def build(
@@ -71,6 +75,7 @@ def build(
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
+        "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,
             "username": admitted.username,
@@ -86,6 +91,8 @@ def build(
         environment=_environment(settings, account, launch.environment),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
+        pam=settings.pam,
+        tells_tasks=settings.audit_tasks,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_wire.claims import Claim
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 TAIL_BYTES: Final = 4096
@@ -30,6 +31,9 @@ class Exit:
         tail: what it wrote last on standard error, at most `TAIL_BYTES`.
         failure: why it never ran; empty when it did.
         left: processes that would not be killed; only possible without a process space.
+        public: what the caller may know of `failure`; empty: nothing in particular.
+        code: the word that goes with `public`.
+        session: what became of its PAM session; empty: it had none.
     """
 
     user_endpoint: str
@@ -38,6 +42,39 @@ class Exit:
     tail: bytes
     failure: str = ""
     left: int = 0
+    public: str = ""
+    code: ErrorCode = ErrorCode.START_FAILED
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """PAM let the account in; its session lasts until the `Exit`."""
+
+    user_endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksTold:
+    """A user endpoint says what happened to its tasks, oldest first. Its own claim."""
+
+    user_endpoint: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksSilenced:
+    """What a user endpoint said of its tasks is not listened to any more, and why."""
+
+    user_endpoint: str
+    reason: str
+
+
+News = SessionOpened | TasksTold | TasksSilenced
+
+
+def unheard(_: News) -> None:
+    """Take news, and do nothing with it."""
 
 
 class Runtime(Protocol):
@@ -46,8 +83,13 @@ class Runtime(Protocol):
     No method waits: not for a start, not for an end, not for a process that reads nothing.
     """
 
-    def open(self, on_exit: Callable[[Exit], None]) -> None:
-        """Get ready, and call `on_exit` once for each user endpoint that is gone."""
+    def open(
+        self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
+    ) -> None:
+        """Get ready, and call `on_exit` once for each user endpoint that is gone.
+
+        `on_news` hears of what happens to one before that, and never after it.
+        """
         ...
 
     def start(self, spec: LaunchSpec) -> int:
