@@ -78,6 +78,7 @@ def describe(path):
             "masked": status["SigBlk"],
             "ignored": status["SigIgn"],
             "core": resource.getrlimit(resource.RLIMIT_CORE),
+            "files": resource.getrlimit(resource.RLIMIT_NOFILE),
             "first": json.loads(sys.stdin.readline()),
             "attempts": [attempt(os.setuid), attempt(os.setgid), attempt(os.seteuid)],
             "stderr_opens": can_open("/dev/stderr"),

@@ -77,13 +77,20 @@ def pack(claim: Claim) -> bytes:
             VERSION,
             claim.what,
             min(claim.missed, 0xFFFFFFFF),
-            bytes.fromhex(claim.task.replace("-", "")),
-            bytes.fromhex(claim.function.replace("-", "")),
-            bytes.fromhex(claim.code_sha256),
+            _sized(claim.task, 16),
+            _sized(claim.function, 16) if claim.function else _NOTHING,
+            _sized(claim.code_sha256, 32) if claim.code_sha256 else _NO_CODE,
             job,
         )
     except (ValueError, struct.error) as error:
         raise InvalidMessageError(f"no record: {error}") from None
+
+
+def _sized(text: str, size: int) -> bytes:
+    found = bytes.fromhex(text.replace("-", ""))
+    if len(found) != size:
+        raise ValueError(f"{text!r:.80} has not {size} bytes")
+    return found
 
 
 def unpack(record: bytes) -> Claim:

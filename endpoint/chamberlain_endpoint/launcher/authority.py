@@ -300,9 +300,7 @@ class Authority:
                 self._means.note_tasks(entry, claims)
             case SessionOpened():
                 reason = f"PAM service {self._settings.pam.service}"
-                self._note_anyway(
-                    replace(entry, action="session", outcome="opened", reason=reason)
-                )
+                self._note_anyway(replace(entry, action="session", outcome="opened", reason=reason))
             case TasksSilenced(reason=reason):
                 _log.warning(
                     "no more is taken of its tasks",

@@ -126,9 +126,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
     _log.info("left", extra={"event": "launcher.left", "endpoint": settings.endpoint_id})
 
 
-def _task_audit(
-    loop: Loop, settings: LauncherSettings, stack: contextlib.ExitStack
-) -> TaskAudit:
+def _task_audit(loop: Loop, settings: LauncherSettings, stack: contextlib.ExitStack) -> TaskAudit:
     # What happened elsewhere cannot be refused any more: losses are counted instead.
     kept = replace(settings.audit, on_write_failure=OnWriteFailure.CONTINUE)
     log = AuditLog(settings.state_dir / "tasks.log", kept)

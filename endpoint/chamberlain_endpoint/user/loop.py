@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, assert_never
 
@@ -23,6 +23,7 @@ from chamberlain_endpoint.engine.port import (
     Report,
     Returned,
 )
+from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.heartbeat import Heartbeat, Load
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.ledger import Ledger, Turn
@@ -85,6 +86,7 @@ class Parts:
     ledger: Ledger
     results: Results
     heartbeat: Heartbeat
+    claims: Claims = field(default_factory=lambda: Claims(None))
 
 
 class Loop:
@@ -99,6 +101,7 @@ class Loop:
             engine=parts.engine,
             ledger=parts.ledger,
             results=parts.results,
+            claims=parts.claims,
         )
         self._idle = settings.idle
         self._moves_seen = 0
@@ -123,7 +126,7 @@ class Loop:
         return self._finish()
 
     def _events(self) -> list[Event]:
-        deadline = min(self._beat_at, self._leave_at)
+        deadline = min(self._beat_at, self._leave_at, self._parts.claims.due_at)
         timeout_s = None if deadline == _NEVER else max(0.0, deadline - time.monotonic())
         inbox = self._parts.inbox
         events: list[Event] = []
@@ -229,4 +232,5 @@ class Loop:
             while len(parts.results) and time.monotonic() < self._leave_at:
                 self._turn(self._events())
             parts.broker.publish(parts.heartbeat.last())
+        parts.claims.flush()
         return Exit.LEFT if self._stop is None else self._stop.code

@@ -11,7 +11,6 @@ unlike pidfds and SIGCHLD.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal

@@ -41,7 +41,7 @@ class Kept:
         session: Session,
         kill_all: signal.Signals,
         report: Report,
-        give_up: Callable[[], None],
+        give_up: Callable[[], object],
     ) -> None:
         self._session = session
         self._kill_all = kill_all
@@ -57,9 +57,7 @@ class Kept:
             PamError: the account may not come in now, or PAM does not work.
             StoppedError: SIGTERM came meanwhile; the session is closed again.
         """
-        environment: dict[str, str] = self._within(
-            timeout_s, self._cannot_open, self._session.open
-        )
+        environment: dict[str, str] = self._within(timeout_s, self._cannot_open, self._session.open)
         if self._is_asked_to_stop:
             self.close()
             raise StoppedError("it was asked to stop before it ran")

@@ -49,9 +49,7 @@ class Watched:
         self.kill_at = float("inf")
         self.kill_timer: Timer | None = None
         self._told: dict[str, Any] = {}
-        self._allowance = claims.Allowance(
-            claims.RATE_PER_S, claims.BURST, now_s=time.monotonic()
-        )
+        self._allowance = claims.Allowance(claims.RATE_PER_S, claims.BURST, now_s=time.monotonic())
         for fd in (self.stdin, *self.tails):
             os.set_blocking(fd, False)
 
