@@ -288,7 +288,7 @@ def test_without_a_service_file_the_launcher_does_not_start(launcher: LauncherPr
     done = launcher.run("--check")
     assert done.returncode == 78
     assert "pam.service: /etc/pam.d/chtest-absent" in done.stderr
-    assert "chamberlain-endpoint configure" in done.stderr
+    assert "chamberlain-endpoint pam-service --install" in done.stderr
 
 
 def test_a_service_file_of_others_is_refused(launcher: LauncherProcess, account: Account) -> None:

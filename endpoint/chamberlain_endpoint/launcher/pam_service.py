@@ -29,11 +29,10 @@ def faults(settings: PamSettings, owners: frozenset[int]) -> list[str]:
     path = FOLDER / settings.service
     if not path.exists():
         todo = (
-            "install the one of this package: chamberlain-endpoint configure --pam does, or "
-            "chamberlain-endpoint pam-service --install"
+            "run: chamberlain-endpoint pam-service --install"
             if settings.service == PAM_SERVICE
-            else f"write it, or name {PAM_SERVICE}, whose file chamberlain-endpoint configure "
-            "--pam installs"
+            else f"write it, or name {PAM_SERVICE} and run: chamberlain-endpoint pam-service "
+            "--install"
         )
         return [*found, f"pam.service: {path} does not exist; {todo}"]
     try:
