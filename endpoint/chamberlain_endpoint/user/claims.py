@@ -23,6 +23,7 @@ _MOST_WAITING: Final = 50_000
 _AGAIN_S: Final = 0.05
 _OUR_SHARE: Final = 0.9
 """Of the agreed rate: our clock and the launcher's need not agree to the last record."""
+_PIPE_BYTES: Final = 64 * 1024
 _MOST_HEAD_CHARS: Final = 20
 NEVER: Final = float("inf")
 
@@ -83,7 +84,7 @@ class Claims:
         owed = len(self._waiting) % size
         count = self._allowance.left(now_s=time.monotonic())
         try:
-            written = os.write(self._fd, self._waiting[: owed + count * size])
+            written = os.write(self._fd, self._waiting[: min(owed + count * size, _PIPE_BYTES)])
         except BlockingIOError:
             written = 0
         except OSError as error:
