@@ -19,6 +19,7 @@ from tests.privilege.launcher_process import LauncherProcess, username_of
 from tests.privilege.pam_service import PERMIT, SESSION, Witness, service
 from tests.privilege.test_process_runtime import Bench
 
+from chamberlain_endpoint.cli.pam_service import ensure
 from chamberlain_endpoint.launcher.protocol import Account, Ended
 from chamberlain_endpoint.launcher.runtime.port import SessionOpened
 from chamberlain_endpoint.launcher.settings import PamSettings
@@ -246,15 +247,52 @@ def test_a_shell_that_the_site_does_not_list_is_refused_without_internals(
     assert "pam_acct_mgmt: PAM_AUTH_ERR" in line["reason"]
 
 
-def test_a_rule_about_a_group_is_the_sites(launcher: LauncherProcess, account: Account) -> None:
-    with service("account required pam_succeed_if.so user ingroup wheelers", SESSION) as pam:
+RULES = {
+    "succeed_if": "pam_succeed_if.so quiet user ingroup {group}",
+    "access": "pam_access.so nodefgroup accessfile={folder}/access.conf",
+    "listfile": "pam_listfile.so item=group sense=allow file={folder}/groups onerr=fail",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_about_groups_is_the_sites(
+    launcher: LauncherProcess, account: Account, rule: str
+) -> None:
+    (others,) = {group.name for group in account.groups} - {account.uname}
+    for let_in, group in ((False, "wheelers"), (True, others)):
+        (launcher.folder / "access.conf").write_text(f"- : ALL EXCEPT ({group}) : ALL\n")
+        (launcher.folder / "groups").write_text(f"{group}\n")
+        line = RULES[rule].format(group=group, folder=launcher.folder)
+        with service(f"account required {line}", SESSION) as pam:
+            write_pam(launcher, pam)
+            launcher.start()
+            if let_in:
+                launcher.launch(launcher.hub.token(username=username_of(account)))
+                launcher.told(account.uid)
+                assert len(audited(launcher, "session")) == 1
+            else:
+                sentence, code, _ = refused(launcher, account)
+                assert code == ErrorCode.ACCOUNT_REFUSED
+                assert sentence.startswith("The site does not let this account in now: ")
+            launcher.end()
+
+
+def test_the_file_that_we_bring_works_on_this_host(
+    one_bench: Bench, launcher: LauncherProcess
+) -> None:
+    with service() as pam:
+        path = Path("/etc/pam.d", pam.service)
+        path.unlink()
+        assert ensure(path)
+        assert not ensure(path), "a second time it is the site's"
         write_pam(launcher, pam)
-        launcher.start()
-        sentence, code, _ = refused(launcher, account)
-    assert (code, sentence.split(":")[0]) == (
-        ErrorCode.ACCOUNT_REFUSED,
-        "The site does not let this account in now",
-    )
+        assert launcher.run("--check").returncode == 0
+        one_bench.start("serve", pam=pam)
+        one_bench.until(lambda: bool(one_bench.news or one_bench.exits))
+        assert one_bench.news == [SessionOpened(UEP)]
+        one_bench.runtime.stop(UEP, 5.0)
+        one_bench.until(lambda: bool(one_bench.exits))
+    assert (one_bench.exits[0].exit_code, one_bench.exits[0].session) == (0, "closed")
 
 
 def test_a_module_that_is_not_there_is_the_sites_fault_not_the_callers(

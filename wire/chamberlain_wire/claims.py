@@ -50,7 +50,8 @@ class Claim(NamedTuple):
     Attributes:
         task: its id, canonical.
         function: its function's id; empty when the task named none.
-        code_sha256: of the function's packed code, 64 hex digits; empty: not known.
+        code_sha256: of the function's packed code, as it was registered, 64 hex digits; empty:
+            not known.
         job: the batch job that it runs in; empty: none, or not known.
         missed: how many records the user endpoint left out before this one.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.group import cli
@@ -72,6 +73,7 @@ def wished(more: dict[str, Any], *, flag: bool) -> PamSettings:
         return PamSettings(enable=False, service_name=PAM_SERVICE)
     try:
         return PamSettings.model_validate(more["pam"])
-    except ValueError as error:
-        why = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())  # type: ignore[attr-defined]
+    except ValidationError as error:
+        faults = (": ".join((*map(str, fault["loc"]), fault["msg"])) for fault in error.errors())
+        why = "; ".join(faults)
         raise CommandFailedError(f"pam in config.yaml: {why}") from None

@@ -127,9 +127,11 @@ class Claims:
 
 
 def _code(buffer: str) -> str:
-    """Return the packed function, which stands first in `buffer`; empty: it is no buffer."""
+    """Return the packed function as the hub keeps it, with the length that stands before it.
+
+    It stands first in `buffer`; empty: that is no buffer.
+    """
     head, newline, _ = buffer[:_MOST_HEAD_CHARS].partition("\n")
     if not newline or not (head.isascii() and head.isdigit()):
         return ""
-    start = len(head) + 1
-    return buffer[start : start + int(head)]
+    return buffer[: len(head) + 1 + int(head)]

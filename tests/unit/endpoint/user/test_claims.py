@@ -20,7 +20,7 @@ from chamberlain_wire.serialize.buffers import join
 
 CODE = "01\nthe packed function"
 BUFFER = join([CODE, "11\nthe payload"])
-DIGEST = hashlib.sha256(CODE.encode()).hexdigest()
+DIGEST = hashlib.sha256(join([CODE]).encode()).hexdigest()
 
 
 @pytest.fixture
