@@ -19,6 +19,7 @@ from devtools.site import Site
 
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(300)]
 WAIT_S = 120.0
+NAME = "sessions"
 
 
 def double(number):
@@ -59,51 +60,59 @@ def test_the_audit_log_tells_what_became_of_each_task(open_as: Open, site: Site)
 
 
 @pytest.fixture
-def pam_endpoint(site: Site, tmp_path: Path) -> Iterator[Any]:
-    """A second endpoint of the site, with PAM sessions by the file that the package brings."""
-    was_there = pam_service.PATH.exists()
+def pam_endpoint(site: Site) -> Iterator[str]:
+    """The id of a second endpoint, with PAM sessions by the file that the package brings."""
+    before = pam_service.PATH.read_bytes() if pam_service.PATH.exists() else None
+    pam_service.PATH.unlink(missing_ok=True)
     mapping = site.folder / "identity_mapping.json"
     made = site.endpoint_command(
-        *("configure", "sessions", "--multi-user", "true", "--contact-email", ALICE),
+        *("configure", NAME, "--multi-user", "true", "--contact-email", ALICE),
         *("--id-mapping-config", str(mapping), "--hub", site.hub_url, "--token-file", "-"),
         *("--pam", *site.plan.options),
         given=site.tokens[ALICE],
     )
     try:
-        yield made, was_there
-    finally:
-        site.endpoint_command("delete", "sessions", "--yes", "--force")
+        assert made["pam_service_made"] == str(pam_service.PATH)
+        yield str(made["endpoint_id"])
+        site.endpoint_command("delete", NAME, "--yes", "--force")
         assert pam_service.PATH.exists(), "delete leaves what the site may have changed"
-        if not was_there:
-            pam_service.PATH.unlink()
+    finally:
+        pam_service.PATH.unlink()
+        if before is not None:
+            pam_service.PATH.write_bytes(before)
 
 
 @pytest.mark.needs_root
-def test_configure_with_pam_makes_a_site_whose_tasks_have_a_session(
-    site: Site, pam_endpoint: Any
-) -> None:
-    made, was_there = pam_endpoint
-    if not was_there:
-        assert made["pam_service_made"] == str(pam_service.PATH)
-        assert pam_service.PATH.read_text() == pam_service.text()
+def test_a_site_with_pam_from_configure_to_delete(site: Site, pam_endpoint: str) -> None:
+    assert pam_service.PATH.read_text() == pam_service.text()
     seen = pam_service.PATH.stat()
     assert (seen.st_uid, stat.S_IMODE(seen.st_mode)) == (0, 0o644)
-    checked = site.endpoint_command("check-config", "sessions")
-    assert checked["faults"] == []
-    site.endpoint_command("start", "sessions", "--detach")
-    online = f"/v2/endpoints/{made['endpoint_id']}/status"
+    assert site.endpoint_command("check-config", NAME)["faults"] == []
+    site.endpoint_command("start", NAME, "--detach")
 
     def is_online() -> bool:
-        return (site.get(online, ALICE) or {}).get("status") == "online"
+        status = site.get(f"/v2/endpoints/{pam_endpoint}/status", ALICE) or {}
+        return bool(status.get("status") == "online")
 
     assert wait_until(is_online, 60.0)
-    with (
-        Client(site.hub_url, site.tokens[ALICE]) as client,
-        Executor(made["endpoint_id"], client) as executor,
-    ):
+    client = Client(site.hub_url, site.tokens[ALICE])
+    with Executor(pam_endpoint, client) as executor:
         assert executor.submit(double, 4).result(WAIT_S) == 8
-    (opened,) = [line for line in shown(site, name="sessions") if line["action"] == "session"]
+    (opened,) = [line for line in shown(site, name=NAME) if line["action"] == "session"]
     assert (opened["outcome"], opened["reason"]) == ("opened", "PAM service chamberlain-endpoint")
-    site.endpoint_command("stop", "sessions")
-    ended = [line for line in shown(site, name="sessions") if line["action"] == "ended"]
-    assert [line["reason"] for line in ended] == ["exit code 0; PAM session closed"]
+    # From here on nobody comes in; the caller reads why, in the site's own words.
+    notice = site.folder / "nologin"
+    notice.write_text("Maintenance until noon.\n")
+    closed = f"account requisite pam_nologin.so file={notice}\n{pam_service.text()}"
+    pam_service.PATH.write_text(closed)
+    with Executor(pam_endpoint, client, user_endpoint_config={"MAX_WORKERS": 3}) as executor:
+        refused = executor.submit(double, 4).exception(WAIT_S)
+    assert "The site does not let this account in now: Maintenance until noon." in str(refused)
+    client.close()
+    site.endpoint_command("stop", NAME)
+    ended = [line for line in shown(site, name=NAME) if line["action"] == "ended"]
+    never_ran = [line for line in ended if line["outcome"] == "never ran"]
+    assert never_ran
+    assert all("pam_acct_mgmt: PAM_AUTH_ERR" in line["reason"] for line in never_ran)
+    (clean,) = [line for line in ended if line["outcome"] == "clean"]
+    assert clean["reason"] == "exit code 0; PAM session closed"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import struct
-import uuid
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -94,6 +93,12 @@ def _sized(text: str, size: int) -> bytes:
     return found
 
 
+def _id(data: bytes) -> str:
+    # Five times as fast as `uuid.UUID`, and root does it for every record.
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def unpack(record: bytes) -> Claim:
     """Return the claim in one record of `RECORD_BYTES` bytes.
 
@@ -112,8 +117,8 @@ def unpack(record: bytes) -> Claim:
         raise InvalidMessageError("a record names no task")
     return Claim(
         what=What(what),
-        task=str(uuid.UUID(bytes=task)),
-        function="" if function == _NOTHING else str(uuid.UUID(bytes=function)),
+        task=_id(task),
+        function="" if function == _NOTHING else _id(function),
         code_sha256="" if code == _NO_CODE else code.hex(),
         job=job.decode("ascii"),
         missed=missed,
