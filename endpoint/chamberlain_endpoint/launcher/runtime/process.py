@@ -45,6 +45,7 @@ _log: Final = logging.getLogger(__name__)
 _READ_BYTES: Final = 64 * 1024
 _PAUSE_S: Final = 0.01
 """Pause after a full pipe: a process that floods its error stream waits, not root."""
+_LATELY_S: Final = 1.0
 _REAP_S: Final = 0.001
 _MAX_REAP_S: Final = 0.1
 _LAST_RESORT_S: Final = 7.0
@@ -236,6 +237,7 @@ class ProcessRuntime:
             data = os.read(fd, _READ_BYTES)
         except BlockingIOError:
             return
+        began = time.monotonic()
         self._take(process, fd, data)
         if fd not in process.tails:
             return
@@ -243,9 +245,24 @@ class ProcessRuntime:
             self._loop.forget(fd)
             if fd == process.report:
                 self._collect(process)
+        elif fd == process.stdout and process.tells_tasks:
+            process.told_at = time.monotonic()
+            self._pause(process, fd, self._rest_s(process.told_at - began))
         elif len(data) == _READ_BYTES:
-            self._loop.forget(fd)
-            self._loop.call_later(_PAUSE_S, lambda: self._watch_again(process, fd))
+            self._pause(process, fd, _PAUSE_S)
+
+    def _pause(self, process: Watched, fd: int, pause_s: float) -> None:
+        self._loop.forget(fd)
+        self._loop.call_later(pause_s, lambda: self._watch_again(process, fd))
+
+    def _rest_s(self, took_s: float) -> float:
+        """Return how long not to listen to one that tells of tasks, after `took_s` of it.
+
+        However many tell however much, two thirds of our time stay for requests.
+        """
+        lately = time.monotonic() - _LATELY_S
+        telling = sum(process.told_at > lately for process in self._processes.values())
+        return max(_PAUSE_S, 2 * took_s * telling)
 
     def _take(self, process: Watched, fd: int, data: bytes) -> None:
         if fd == process.report:

@@ -30,6 +30,7 @@ class Watched:
         waiting: what is still to be written to its standard input.
         tails: what was read last, by descriptor; complete records and reports are taken out.
         stdout: -1 when it is not read any more.
+        told_at: when it last told of tasks, by the monotonic clock.
     """
 
     def __init__(self, spec: LaunchSpec, keeper: subprocess.Popen[bytes], report: int) -> None:
@@ -46,6 +47,7 @@ class Watched:
         self.stderr = keeper.stderr.fileno()
         self.report = report
         self.tails = {fd: bytearray() for fd in (self.stdout, self.stderr, report)}
+        self.told_at = float("-inf")
         self.kill_at = float("inf")
         self.kill_timer: Timer | None = None
         self._told: dict[str, Any] = {}
