@@ -8,7 +8,7 @@ the ledger, so a task that comes after its order does not run either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Final
 
@@ -35,16 +35,25 @@ _SENTENCES: Final = MappingProxyType(
 
 
 class Cancels:
-    """The cancelled tasks of one user endpoint. One thread."""
+    """The cancelled tasks of one user endpoint. One thread.
+
+    Args:
+        body_of: returns the result that answers an order, and takes note that it was given.
+    """
 
     def __init__(
-        self, tasks: Tasks, engine: Engine, ledger: Ledger, results: Results, endpoint_id: str
+        self,
+        tasks: Tasks,
+        engine: Engine,
+        ledger: Ledger,
+        results: Results,
+        body_of: Callable[[TaskId, CancelOutcome], bytes],
     ) -> None:
         self._tasks = tasks
         self._engine = engine
         self._ledger = ledger
         self._results = results
-        self._endpoint_id = endpoint_id
+        self._body_of = body_of
         # Tasks that the engine still has -> whether they were answered.
         self._running: dict[TaskId, bool] = {}
 
@@ -91,10 +100,15 @@ class Cancels:
             "task cancelled",
             extra={"event": "task.cancelled", "task": task_id, "state_to": outcome.value},
         )
-        turn.finished[task_id] = failure(
-            task_id,
-            ErrorCode.TASK_CANCELLED,
-            _SENTENCES[outcome],
-            endpoint_id=self._endpoint_id,
-            cancelled=outcome.value,
-        )
+        turn.finished[task_id] = self._body_of(task_id, outcome)
+
+
+def body(task_id: TaskId, outcome: CancelOutcome, endpoint_id: str) -> bytes:
+    """Return the result of a task that was cancelled."""
+    return failure(
+        task_id,
+        ErrorCode.TASK_CANCELLED,
+        _SENTENCES[outcome],
+        endpoint_id=endpoint_id,
+        cancelled=outcome.value,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, assert_never
 
@@ -23,6 +23,7 @@ from chamberlain_endpoint.engine.port import (
     Report,
     Returned,
 )
+from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import MOST_TRANSITIONS, Heartbeat, Load
 from chamberlain_endpoint.user.idle import Idle
@@ -89,6 +90,7 @@ class Parts:
     results: Results
     control: Control
     heartbeat: Heartbeat
+    claims: Claims = field(default_factory=lambda: Claims(None))
 
 
 class Loop:
@@ -103,6 +105,7 @@ class Loop:
             engine=parts.engine,
             ledger=parts.ledger,
             results=parts.results,
+            claims=parts.claims,
         )
         self._idle = settings.idle
         self._moves_seen = 0
@@ -132,6 +135,7 @@ class Loop:
         deadline = min(
             self._beat_at,
             self._leave_at,
+            self._parts.claims.due_at,
             _NEVER if due_at is None else due_at,
             _NEVER if waits_until is None else waits_until,
         )
@@ -263,4 +267,5 @@ class Loop:
             while len(parts.results) and time.monotonic() < self._leave_at:
                 self._turn(self._events())
             parts.broker.publish(parts.heartbeat.last())
+        parts.claims.flush()
         return Exit.LEFT if self._stop is None else self._stop.code

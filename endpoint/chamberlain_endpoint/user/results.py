@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from chamberlain_wire.broker.port import Broker, LinkLostError, Outgoing
-from chamberlain_wire.codec import encode
-from chamberlain_wire.errors import ErrorCode
+from chamberlain_wire.codec import decode, encode
+from chamberlain_wire.errors import ErrorCode, InvalidMessageError
 from chamberlain_wire.ids import TaskId
 from chamberlain_wire.messages import ErrorDetails, QueueInfo, Result
 
@@ -119,6 +119,14 @@ def _answer(task_id: TaskId, future: Future[None]) -> Confirmed | Unconfirmed:
             extra={"event": "task.result_refused", "task": task_id, "reason": str(error)},
         )
     return Unconfirmed(task_id, link_lost)
+
+
+def is_failure(body: bytes) -> bool:
+    """Tell whether the encoded result `body` is that of a task that failed."""
+    try:
+        return decode(body, Result).error_details is not None
+    except InvalidMessageError:
+        return True
 
 
 def failure(

@@ -20,14 +20,16 @@ from chamberlain_endpoint.engine.port import (
     Returned,
     Rules,
 )
-from chamberlain_endpoint.user import intake
+from chamberlain_endpoint.user import cancels, intake
 from chamberlain_endpoint.user.cancels import Cancels
+from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
-from chamberlain_endpoint.user.results import Results, failure
+from chamberlain_endpoint.user.results import Results, failure, is_failure
 from chamberlain_endpoint.user.started import Started
 from chamberlain_endpoint.user.tasks import Tasks
 from chamberlain_wire.broker.port import Broker, Delivery
+from chamberlain_wire.claims import What
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import FunctionId, TaskId
 from chamberlain_wire.states import CancelOutcome
@@ -57,18 +59,26 @@ class Work:
     """
 
     def __init__(
-        self, terms: Terms, *, broker: Broker, engine: Engine, ledger: Ledger, results: Results
+        self,
+        terms: Terms,
+        *,
+        broker: Broker,
+        engine: Engine,
+        ledger: Ledger,
+        results: Results,
+        claims: Claims | None = None,
     ) -> None:
         self._terms = terms
         self._broker = broker
         self._engine = engine
         self._ledger = ledger
         self._results = results
+        self._claims = claims or Claims(None)
         self._tasks = Tasks(terms.retries)
         self._pace = Pace()
         self._closed = False
         self._started = Started()
-        self._cancels = Cancels(self._tasks, engine, ledger, results, terms.rules.endpoint_id)
+        self._cancels = Cancels(self._tasks, engine, ledger, results, self._cancelled)
         self.held = False
         self.taken = 0
         self.moves = 0
@@ -140,6 +150,8 @@ class Work:
             turn.ended += 1
             if not self._cancels.settle(task_id, turn, CancelOutcome.LATE):
                 turn.finished[task_id] = report.body
+                what = What.FAILED if is_failure(report.body) else What.ENDED
+                self._claims.ended(task_id, what)
 
     def lost(self, report: Lost, turn: Turn) -> None:
         """Take the death of a task's worker: try again where that is allowed, else end it."""
@@ -199,7 +211,8 @@ class Work:
         next.
         """
         self._closed = True
-        self._tasks.drop_waiting()
+        for task_id in self._tasks.drop_waiting():
+            self._claims.forget(task_id)
 
     def abandon(self) -> None:
         """End what runs as lost; its engine was stopped."""
@@ -233,8 +246,10 @@ class Work:
         self.taken += 1
         self.moves += 1
         if isinstance(one, intake.Turned):
-            self._end(turn, task_id, one.error.code, one.error.public)
+            self._claims.received(task_id, one.function, one.buffer)
+            self._end(turn, task_id, one.error.code, one.error.public, What.REFUSED)
         elif not self._closed:
+            self._claims.received(task_id, one.function, one.job.buffer)
             self._tasks.add(one.job, attempts=attempts)
 
     def _pick(self, now_s: float) -> list[Job]:
@@ -255,6 +270,7 @@ class Work:
         self._results.offer(turn.finished.items())
         if jobs:
             self._submit(jobs)
+        self._claims.flush()
 
     def _submit(self, jobs: Sequence[Job]) -> None:
         refused = Turn()
@@ -264,9 +280,23 @@ class Work:
             except JobRefusedError as error:
                 self._tasks.end(job.task_id)
                 self._started.end(job.task_id)
-                self._end(refused, job.task_id, error.code, error.public)
+                self._end(refused, job.task_id, error.code, error.public, What.REFUSED)
+                continue
+            self._claims.started(job.task_id)
         self._do(refused, [])
 
-    def _end(self, turn: Turn, task_id: TaskId, code: ErrorCode, sentence: str) -> None:
+    def _cancelled(self, task_id: TaskId, outcome: CancelOutcome) -> bytes:
+        self._claims.ended(task_id, What.CANCELLED)
+        return cancels.body(task_id, outcome, self._terms.rules.endpoint_id)
+
+    def _end(
+        self,
+        turn: Turn,
+        task_id: TaskId,
+        code: ErrorCode,
+        sentence: str,
+        what: What = What.FAILED,
+    ) -> None:
+        self._claims.ended(task_id, what)
         endpoint_id = self._terms.rules.endpoint_id
         turn.finished[task_id] = failure(task_id, code, sentence, endpoint_id=endpoint_id)

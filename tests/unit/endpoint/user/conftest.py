@@ -11,6 +11,7 @@ import pytest
 
 from chamberlain_endpoint.engine.memory import ManualEngine
 from chamberlain_endpoint.engine.port import Rules
+from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
@@ -78,6 +79,7 @@ class Endpoint:
         idle: Idle | None = None,
         grace_s: float = 5.0,
         control: bool = False,
+        told: int | None = None,
     ) -> None:
         self.inbox: Inbox = queue.SimpleQueue()
         self.broker = MemoryBroker(self.server, on_link=self.inbox.put)
@@ -103,6 +105,7 @@ class Endpoint:
             results=Results(self.broker, out, self.inbox.put),
             control=Control(self.broker, self.control if control else ""),
             heartbeat=Heartbeat(self.id, beat, period_s=period_s, identity={}, control=control),
+            claims=Claims(told),
         )
         loop = Loop(settings, parts)
         self.thread = threading.Thread(target=self.run, args=(loop,))
@@ -115,14 +118,14 @@ class Endpoint:
         except AssertionError:
             return
 
-    def submit(self, task_id: TaskId | None = None, **headers: object) -> TaskId:
+    def submit(self, task_id: TaskId | None = None, buffer: str = "x", **headers: object) -> TaskId:
         task_id = task_id or TaskId(new_id())
         known: dict[str, object] = {
             topology.HEADER_TASK: task_id,
             topology.HEADER_FUNCTION: new_id(),
             topology.HEADER_RESOURCES: "null",
         }
-        body = encode(Task(task_id=task_id, task_buffer="x"))
+        body = encode(Task(task_id=task_id, task_buffer=buffer))
         self.hub.publish(
             Outgoing(topology.TASKS, self.queue, body, headers={**known, **headers})
         ).result(WAIT_S)
