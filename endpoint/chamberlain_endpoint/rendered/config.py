@@ -19,6 +19,8 @@ from chamberlain_endpoint.rendered import engines, providers
 from chamberlain_endpoint.rendered.base import Checked
 from chamberlain_endpoint.rendered.engines import Engine
 from chamberlain_endpoint.rendered.faults import ConfigInvalidError, sentences
+from chamberlain_endpoint.rendered.launchers import LAUNCHERS
+from chamberlain_endpoint.rendered.words import ShellText
 from chamberlain_wire.errors import InvalidIdError
 from chamberlain_wire.ids import parse_function_id
 from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
@@ -62,8 +64,8 @@ class UserEndpointConfig(Checked):
     heartbeat_threshold: PositiveFloat = 120.0
     idle_heartbeats_soft: NonNegativeInt = 0
     idle_heartbeats_hard: NonNegativeInt = 5760
-    endpoint_setup: str | None = None
-    endpoint_teardown: str | None = None
+    endpoint_setup: ShellText | None = None
+    endpoint_teardown: ShellText | None = None
     paths: Paths = Paths()
     allowed_functions: list[str] | None = None
     debug: bool = False
@@ -96,9 +98,8 @@ _TAGGED: Final[dict[str, type[BaseModel]]] = {
     "GlobusComputeEngine": engines.HtexEngine,
     "ParslEngine": engines.HtexEngine,
     "HighThroughputEngine": engines.HtexEngine,
-    "SimpleLauncher": providers.SimpleLauncher,
-    "SingleNodeLauncher": providers.SingleNodeLauncher,
-    "WrappedLauncher": providers.WrappedLauncher,
+    "GlobusMPIEngine": engines.MpiEngine,
+    **{model.__name__: model for model in (*LAUNCHERS, *providers.PROVIDERS)},
     # A text has no keys; this only keeps the validator's own word out of the path.
     providers.PLAIN_ADDRESS: Checked,
     "address_by_interface": providers.AddressByInterface,
