@@ -110,7 +110,7 @@ Folder = Annotated[
     str,
     AfterValidator(
         _only(
-            r"[A-Za-z0-9_./~][A-Za-z0-9_./~@%+=:,-]*",
+            r"[A-Za-z0-9_./~][A-Za-z0-9_./~@%+=:, -]*",
             "a path of letters, digits and _./~@%+=:,- is possible",
         )
     ),
@@ -161,7 +161,7 @@ ShellText = Annotated[
 
 Accelerator = Annotated[
     str,
-    AfterValidator(_only(r"[A-Za-z0-9_][A-Za-z0-9_.:,/-]*", "the name of a device")),
+    AfterValidator(_only(r"[A-Za-z0-9_][A-Za-z0-9_.:,/ -]*", "the name of a device")),
 ]
 
 Count = Annotated[int, Field(gt=0)]
