@@ -116,6 +116,7 @@ class AzureProvider(Blocks):
 
     type: Literal["AzureProvider"] = "AzureProvider"
     max_blocks: PositiveInt = 10
+    nodes_per_block: Literal[1] = 1
     vm_reference: dict[Word, PlainText | int]
     location: Word = "westus"
     group_name: Word = "parsl.group"
@@ -142,6 +143,8 @@ class GoogleCloudProvider(Blocks):
 
     type: Literal["GoogleCloudProvider"] = "GoogleCloudProvider"
     max_blocks: PositiveInt = 10
+    nodes_per_block: Literal[1] = 1
+    worker_init: Literal[""] = ""
     project_id: Word
     key_file: AbsolutePath
     region: Word

@@ -35,8 +35,8 @@ SHELL_KEYS: Final = frozenset(
 )
 """Keys whose value a shell reads."""
 
-LINE_KEYS: Final = frozenset({"scheduler_options", "select_options", "requirements"})
-"""Keys whose value becomes lines, or a part of a line, that a scheduler reads."""
+LINE_KEYS: Final = frozenset({"scheduler_options"})
+"""Keys whose value becomes lines that a scheduler reads. Others are words by themselves."""
 
 _NUMBERED: Final = re.compile(r"\\u[0-9a-f]{4}")
 _SAMPLES: Final = (";id", "a;id", "$(id)", "`id`", "a|id", "a&id", "a\nid", "'", '"', ">x", "#x")
