@@ -27,6 +27,7 @@ class Wish:
         hub_key_text: content of the key file; None: ask the hub.
         owner: single-account form: the identity to let in; None: the token's owner.
         more: further keys of config.yaml.
+        endpoint_id: one that the endpoint has already; None: a new one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Wish:
     owner: str | None
     brought: Overrides
     more: Mapping[str, Any] = field(default_factory=dict)
+    endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def configure(wish: Wish) -> Configured:
         CommandFailedError: it exists already, or something could not be made. What was
             written is removed again; a service account that was made stays.
     """
-    endpoint_id = new_id()
+    endpoint_id = wish.endpoint_id or new_id()
     where = layout.plan(wish.name, wish.config_dir, endpoint_id)
     if where.config.exists() or where.config.is_symlink():
         raise CommandFailedError(f"{where.config} exists already. Choose another name.")

@@ -17,6 +17,7 @@ from chamberlain_endpoint.cli import (
     check_commands,
     configure_command,
     help_commands,
+    import_command,
     life_commands,
     lint_commands,
     shell_commands,
@@ -28,6 +29,7 @@ from chamberlain_wire.errors import ChamberlainError
 
 COMMANDS: Final = (
     configure_command,
+    import_command,
     life_commands,
     token_commands,
     boot_commands,
