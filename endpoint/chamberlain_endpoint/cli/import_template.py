@@ -132,19 +132,27 @@ def _line_in_our_words(name: str, line: str, number: int, limited: bool) -> tupl
     if found is None or found["key"] not in SHELL_KEYS | LINE_KEYS:
         return line, None
     key, value = found["key"], found["value"]
-    if key in LINE_KEYS:
-        why = "callers cannot write a scheduler's lines; they are let in only when left empty"
-        todo = "give the options that callers need keys of their own (qos, constraint, gres, ...)"
-        return line, Item(name, key, _NO, why, todo, number)
-    if "shell_escape" in value or "shell_text" in value:
+    if any(word in value for word in ("shell_escape", "shell_text", "scheduler_lines")):
         return line, None
-    if limited:
+    if key in SHELL_KEYS and limited:
         why = "callers cannot give commands where allowed_functions is in force"
         return line, Item(name, key, _NO, why, "write the site's own text here", number)
-    new = f"{found['before']}{{{{ {value} | shell_text }}}}{found['after']}"
-    why = "callers' commands run here as before; the template says so with | shell_text"
-    todo = "take | shell_text away if callers should not"
+    word = "scheduler_lines" if key in LINE_KEYS else "shell_text"
+    new = f"{found['before']}{{{{ {value} | {word} }}}}{found['after']}"
+    why, todo = _SAID[word]
     return new + line[len(body) :], Item(name, key, Outcome.TRANSLATED, why, todo, number)
+
+
+_SAID: Final = {
+    "shell_text": (
+        "callers' commands run here as before; the template says so with | shell_text",
+        "take | shell_text away if callers should not",
+    ),
+    "scheduler_lines": (
+        "callers may give directives of a list here; the template says so with | scheduler_lines",
+        "see the list in docs/templates.md",
+    ),
+}
 
 
 def _samples(job: RenderJob, uses: lint_template.Uses, schema: dict[str, Any] | None) -> _Found:

@@ -12,7 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from chamberlain_endpoint.cli.findings import Finding
 from chamberlain_endpoint.manager.render.quoted import shell_escape
-from chamberlain_endpoint.manager.render.taint import shell_text
+from chamberlain_endpoint.manager.render.taint import scheduler_lines, shell_text
 
 TEMPLATE_ENDINGS: Final = (".j2", ".jinja", ".jinja2")
 
@@ -68,4 +68,5 @@ def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
     environment.filters["shell_escape"] = shell_escape
     environment.filters["shell_text"] = shell_text
+    environment.filters["scheduler_lines"] = scheduler_lines
     return environment

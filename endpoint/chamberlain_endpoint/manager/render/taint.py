@@ -7,7 +7,8 @@ it brought a character that means something there, which the renderer has writte
 (`quoted`) and YAML has read back.
 
 The site may still let callers in, and says so: by an `enum` or a narrow `pattern` of the
-schema, or, for shell text, by the filter `shell_text`.
+schema; for shell text by the filter `shell_text`; and for a scheduler's lines by the filter
+`scheduler_lines`, which lets directives of a list through and no others.
 """
 
 from __future__ import annotations
@@ -38,6 +39,22 @@ SHELL_KEYS: Final = frozenset(
 LINE_KEYS: Final = frozenset({"scheduler_options"})
 """Keys whose value becomes lines that a scheduler reads. Others are words by themselves."""
 
+_SBATCH: Final = """
+-A --account -C --constraint -c --cpus-per-task --exclusive --gpus -G --gpus-per-node
+--gpus-per-task --gres --hint -L --licenses --mem --mem-per-cpu --mem-per-gpu
+--ntasks-per-node -p --partition -q --qos --reservation --switches
+"""
+DIRECTIVES: Final[Mapping[str, frozenset[str]]] = {
+    "#SBATCH": frozenset(_SBATCH.split()),
+    "#PBS": frozenset(("-A", "-P", "-l", "-q")),
+    "#BSUB": frozenset(("-G", "-P", "-gpu", "-q", "-sla")),
+    "#$": frozenset(("-P", "-l", "-pe", "-q")),
+}
+"""What `scheduler_lines` lets through: what a job asks for, not what it runs, writes or mails."""
+
+_LINE: Final = re.compile(
+    r"(#SBATCH|#PBS|#BSUB|#\$) +(--?[A-Za-z-]+)(?:[= ] *[A-Za-z0-9_][A-Za-z0-9_.,:&|()*@%+=/-]*)?"
+)
 _NUMBERED: Final = re.compile(r"\\u[0-9a-f]{4}")
 _SAMPLES: Final = (";id", "a;id", "$(id)", "`id`", "a|id", "a&id", "a\nid", "'", '"', ">x", "#x")
 _SHOWN_CHARS: Final = 60
@@ -60,6 +77,17 @@ def shell_text(value: object) -> object:
     return ShellText(value.raw) if isinstance(value, Quoted) else value
 
 
+class SchedulerLines(Quoted):
+    """A value that may be directives of the list: `{{ x | scheduler_lines }}`."""
+
+    __slots__ = ()
+
+
+def scheduler_lines(value: object) -> object:
+    """Say that callers may give directives of the list here: the filter of that name."""
+    return SchedulerLines(value.raw) if isinstance(value, Quoted) else value
+
+
 @dataclass(slots=True)
 class Written:
     """The texts from outside that one render wrote, by what the site says of them."""
@@ -67,6 +95,7 @@ class Written:
     free: set[str] = field(default_factory=set)
     stated: set[str] = field(default_factory=set)
     shell: set[str] = field(default_factory=set)
+    lines: set[str] = field(default_factory=set)
 
     def finalize(self, value: object) -> object:
         """Take note of what `{{ value }}` writes, and return it as `quoted.finalize` does."""
@@ -76,6 +105,8 @@ class Written:
                     self.stated.add(value.raw)
                 case ShellText():
                     self.shell.add(value.raw)
+                case SchedulerLines():
+                    self.lines.add(value.raw)
                 case _:
                     self.free.add(value.raw)
         elif isinstance(value, Part):
@@ -119,7 +150,7 @@ def refuse_foreign_text(text: str, written: Written, *, functions_limited: bool)
     Raises:
         RenderRefusedError: a caller's text stands where the site's own belongs.
     """
-    if not (written.free or written.shell):
+    if not (written.free or written.shell or written.lines):
         return
     shell = set() if functions_limited else written.shell
     for path, node in _guarded(yaml.compose(text, yaml.CSafeLoader), ()):
@@ -129,10 +160,27 @@ def refuse_foreign_text(text: str, written: Written, *, functions_limited: bool)
             continue
         if key in SHELL_KEYS and value in shell:
             continue
+        if key in LINE_KEYS and value in written.lines:
+            _check_lines(path, value)
+            continue
         raw = text[node.start_mark.index : node.end_mark.index]
         odd = node.style == '"' and _NUMBERED.search(raw) is not None
-        if odd or value in written.free or value in written.shell:
+        if odd or value in written.free | written.shell | written.lines:
             raise _refused(path, value, functions_limited and value in written.shell)
+
+
+def _check_lines(path: tuple[str, ...], text: str) -> None:
+    for line in text.split("\n"):
+        found = _LINE.fullmatch(line.strip(" "))
+        if line.strip(" ") and (found is None or found[2] not in DIRECTIVES[found[1]]):
+            prefix = line.split(" ", 1)[0]
+            known = ", ".join(sorted(DIRECTIVES.get(prefix, DIRECTIVES["#SBATCH"])))
+            raise RenderRefusedError(
+                ErrorCode.OPTIONS_REFUSED,
+                f"user_endpoint_config is not accepted: {'.'.join(path)}: "
+                f"{line[:_SHOWN_CHARS]!r} is no directive that callers may give here; these are, "
+                f"with one word as their value: {known}.",
+            )
 
 
 def _guarded(
@@ -154,7 +202,7 @@ def _refused(path: tuple[str, ...], value: str, limited: bool) -> RenderRefusedE
         "allowed_functions is in force here, so callers cannot give commands"
         if limited
         else "its administrator can list the values in the schema (enum, or a narrow pattern)"
-        + ("" if path[-1] in LINE_KEYS else ", or write | shell_text behind the option")
+        + f", or write | {'scheduler_lines' if path[-1] in LINE_KEYS else 'shell_text'} behind it"
     )
     return RenderRefusedError(
         ErrorCode.OPTIONS_REFUSED,

@@ -19,7 +19,7 @@ from chamberlain_endpoint.manager.render.quoted import (
     plain_or_quoted,
     shell_escape,
 )
-from chamberlain_endpoint.manager.render.taint import Written, shell_text, state
+from chamberlain_endpoint.manager.render.taint import Written, scheduler_lines, shell_text, state
 from chamberlain_wire.errors import ErrorCode
 
 MAX_TEXT_CHARS: Final = 256 * 1024
@@ -118,6 +118,7 @@ def _environment(job: RenderJob, written: Written) -> SandboxedEnvironment:
     )
     environment.filters["shell_escape"] = shell_escape
     environment.filters["shell_text"] = shell_text
+    environment.filters["scheduler_lines"] = scheduler_lines
     environment.tests["none"] = lambda value: value is None or isinstance(value, Null)
     environment.policies["json.dumps_function"] = dump_json
     return environment
