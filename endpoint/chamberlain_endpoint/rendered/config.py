@@ -49,13 +49,18 @@ class UserEndpointConfig(Checked):
     """All that a user endpoint may be told. Durations are seconds.
 
     Attributes:
+        engine: what runs the tasks.
+        heartbeat_period: between two signs of life.
         heartbeat_threshold: silence after which the hub counts it as gone.
         idle_heartbeats_soft: leave after so many heartbeats without a task; 0 is never.
         idle_heartbeats_hard: leave after so many heartbeats in which no task ended although
             some run; only when `idle_heartbeats_soft` is above 0.
         endpoint_setup: shell text that runs before tasks are taken.
         endpoint_teardown: shell text that runs after the last.
+        paths: where files are.
         allowed_functions: ids of the functions that may run here; None is all.
+        debug: the log tells more.
+        display_name: what people see.
         amqp_port: accepted and not used: our hub's credentials name the port.
     """
 

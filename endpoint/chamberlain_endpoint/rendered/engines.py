@@ -26,8 +26,8 @@ from chamberlain_endpoint.rendered.words import (
     Accelerator,
     Folder,
     Host,
+    Image,
     ShellText,
-    Word,
 )
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -35,7 +35,7 @@ PortRange = tuple[Port, Port]
 
 ContainerType = Literal["apptainer", "docker", "singularity", "podman", "podman-hpc", "custom"]
 
-_OURS: Final = {
+REFUSED: Final = {
     "launch_cmd": "the command of the workers is Chamberlain's own; say what comes before it "
     "in worker_init or in a WrappedLauncher",
     "interchange_launch_cmd": "the interchange is started by Chamberlain; leave it out",
@@ -166,7 +166,7 @@ class _Htex(_TaskRules):
     job_status_kwargs: JobStatusKwargs = JobStatusKwargs()
     block_error_handler: bool = True
     container_type: ContainerType | None = None
-    container_uri: Word | None = None
+    container_uri: Image | None = None
     container_cmd_options: ShellText | None = None
     launch_cmd: None = None
     interchange_launch_cmd: None = None
@@ -180,11 +180,11 @@ class _Htex(_TaskRules):
         """Take what older releases of the public agent wrote: see `older_keys`."""
         return older_keys(given)[0] if isinstance(given, dict) else given
 
-    @field_validator(*_OURS, mode="before")
+    @field_validator(*REFUSED, mode="before")
     @classmethod
     def _not_ours(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None:
-            raise ValueError(_OURS[str(info.field_name)])
+            raise ValueError(REFUSED[str(info.field_name)])
         return value
 
     @field_validator("worker_port_range", "interchange_port_range")

@@ -70,6 +70,16 @@ Word = Annotated[
 
 MaybeWord = Annotated[Word | None, BeforeValidator(_empty_is_none)]
 
+Image = Annotated[
+    str,
+    AfterValidator(
+        _only(
+            r"[A-Za-z0-9_/][A-Za-z0-9_.@%+=:/,-]*",
+            "an image's name or path of letters, digits and _.@%+=:/,- is possible",
+        )
+    ),
+]
+
 Expression = Annotated[
     Annotated[
         str,
