@@ -144,4 +144,6 @@ def _tell(plan: Plan, name: str, made: Configured | None) -> None:
         return
     kept = " (its old id)" if made.endpoint_id == plan.endpoint_id else ""
     click.echo(f"Endpoint {name} ({made.endpoint_id}{kept}) in {made.layout.config}", err=True)
+    if made.layout.multi and plan.mapping is None:
+        click.echo("There was no identity mapping: edit the example before you start.", err=True)
     click.echo(f"Next: chamberlain-endpoint check-config {made.layout.config}", err=True)
