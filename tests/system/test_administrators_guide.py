@@ -72,4 +72,3 @@ def test_every_block_of_the_guide_does_what_it_says(
     assert not any(site.tokens[ALICE].encode() in text for text in texts)
     assert "translated config.yaml:3 engine: moved into the template" in said[8]
     assert not folder.joinpath("cluster").exists()
-    assert not folder.joinpath("old-cluster").exists()
