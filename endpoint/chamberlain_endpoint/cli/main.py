@@ -17,6 +17,7 @@ from chamberlain_endpoint.cli import (
     check_commands,
     configure_command,
     help_commands,
+    image_commands,
     import_command,
     life_commands,
     lint_commands,
@@ -29,6 +30,7 @@ from chamberlain_wire.errors import ChamberlainError
 
 COMMANDS: Final = (
     configure_command,
+    image_commands,
     import_command,
     life_commands,
     token_commands,

@@ -61,6 +61,8 @@ class UserEndpointConfig(Checked):
         allowed_functions: ids of the functions that may run here; None is all.
         debug: the log tells more.
         display_name: what people see.
+        container_image: name of the image to run in, one of those that the launcher's settings
+            allow; None is the site's usual one. Without containers it is not used.
         amqp_port: accepted and not used: our hub's credentials name the port.
     """
 
@@ -75,6 +77,7 @@ class UserEndpointConfig(Checked):
     allowed_functions: list[str] | None = None
     debug: bool = False
     display_name: str | None = Field(default=None, max_length=256)
+    container_image: str | None = Field(default=None, max_length=64)
     amqp_port: int | None = Field(default=None, ge=1, le=65535)
 
     @field_validator("allowed_functions")
