@@ -30,6 +30,7 @@ class Wish:
         owner: single-account form: the identity to let in; None: the token's owner.
         more: further keys of config.yaml.
         pam: the session around user endpoints.
+        endpoint_id: one that the endpoint has already; None: a new one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Wish:
     brought: Overrides
     more: Mapping[str, Any] = field(default_factory=dict)
     pam: PamSettings = field(default_factory=lambda: PamSettings(enable=False))
+    endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def configure(wish: Wish) -> Configured:
         CommandFailedError: it exists already, or something could not be made. What was
             written is removed again; a service account and a PAM service that were made stay.
     """
-    endpoint_id = new_id()
+    endpoint_id = wish.endpoint_id or new_id()
     where = layout.plan(wish.name, wish.config_dir, endpoint_id)
     if where.config.exists() or where.config.is_symlink():
         raise CommandFailedError(f"{where.config} exists already. Choose another name.")

@@ -18,6 +18,7 @@ from chamberlain_endpoint.cli import (
     configure_command,
     help_commands,
     image_commands,
+    import_command,
     life_commands,
     lint_commands,
     pam_service,
@@ -31,6 +32,7 @@ from chamberlain_wire.errors import ChamberlainError
 COMMANDS: Final = (
     configure_command,
     image_commands,
+    import_command,
     life_commands,
     token_commands,
     boot_commands,

@@ -19,13 +19,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from chamberlain_endpoint.engine import tether
+from chamberlain_endpoint.engine.containers import in_container, worker_python
 from chamberlain_endpoint.engine.fleet import Fleet, describe
 from chamberlain_endpoint.engine.meeting import Meeting
 from chamberlain_endpoint.engine.pool_command import (
     blocks_wanted,
     pool_command,
-    workers_per_node,
+    workers_per_block,
 )
 from chamberlain_endpoint.engine.port import (
     Broken,
@@ -34,13 +37,13 @@ from chamberlain_endpoint.engine.port import (
     EngineStatus,
     Finished,
     Job,
-    JobRefusedError,
     Lost,
     OnReport,
     Returned,
 )
+from chamberlain_endpoint.engine.resources import checked_resources
 from chamberlain_endpoint.rendered.settled import HtexEngine
-from chamberlain_endpoint.scheduler.local import LocalBlocks
+from chamberlain_endpoint.scheduler.choose import make_blocks
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
 from chamberlain_wire.errors import ChamberlainError
 from chamberlain_wire.ids import TaskId
@@ -53,21 +56,24 @@ log = logging.getLogger(__name__)
 _MOST_BAD_STARTS: Final = 3
 _STARTING_LOOK_S: Final = 0.5
 _STOP_S: Final = 8.0
-_POOL: Final = (sys.executable, "-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
+_POOL: Final = ("-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
 
 
 class ParslEngine:
     """See `port.Engine`.
 
     Args:
-        run_dir: absolute, for logs, keys and scripts.
+        run_dir: absolute, for logs, keys and scripts; where blocks run has it as well.
+        name: id of the user endpoint, which jobs of a scheduler carry.
     """
 
-    def __init__(self, config: HtexEngine, *, run_dir: Path) -> None:
+    def __init__(self, config: HtexEngine, *, run_dir: Path, name: str = "") -> None:
         self._config = config
         self._run_dir = run_dir
-        self._blocks = LocalBlocks(config.provider, run_dir=run_dir / "blocks", tie=tether.words)
-        self._workers_per_block = workers_per_node(config, cores=os.cpu_count() or 1)
+        self._blocks = make_blocks(
+            config.provider, run_dir=run_dir / "blocks", name=name, tie=tether.words
+        )
+        self._workers_per_block = workers_per_block(config, cores=os.cpu_count() or 1)
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._on_report: OnReport = lambda report: None
@@ -111,15 +117,10 @@ class ParslEngine:
             self._calls.put(self._scale)
 
     def submit(self, job: Job) -> None:
-        """See `port.Engine.submit`. A resource specification may hold `priority` only."""
+        """See `port.Engine.submit`. See `checked_resources` for what a specification may hold."""
         from chamberlain_endpoint.engine.worker import pack_job
 
-        unknown = sorted(set(job.resources or ()) - {"priority"})
-        if unknown:
-            raise JobRefusedError(
-                public=f"{self._config.type} takes no {', '.join(unknown)} in a resource "
-                "specification; it takes priority."
-            )
+        job = msgspec.structs.replace(job, resources=checked_resources(self._config, job.resources))
         packed = pack_job(job)
         token = object()
         with self._lock:
@@ -221,7 +222,9 @@ class ParslEngine:
 
     def _launch_block(self, meeting: Meeting) -> None:
         block = self._fleet.new_block()
-        command = pool_command(self._config, meeting, block=block, start=_POOL)
+        start = (worker_python(self._config, sys.executable), *_POOL)
+        command = pool_command(self._config, meeting, block=block, start=start)
+        command = in_container(self._config, command, run_dir=self._run_dir)
         try:
             self._blocks.launch(
                 block, command, lambda ended: self._calls.put(lambda: self._on_block_ended(ended))

@@ -12,10 +12,12 @@ from typing import Final
 from chamberlain_endpoint.engine.doors import open_lazily
 from chamberlain_endpoint.engine.port import EngineStartError
 from chamberlain_endpoint.rendered.settled import HtexEngine
+from chamberlain_endpoint.scheduler.choose import is_elsewhere
 
 _LOCAL_HEARTBEAT_S: Final = 2
 _LOCAL_THRESHOLD_S: Final = 15
 _LOOPBACK: Final = "127.0.0.1"
+_ROUTE: Final = {"type": "address_by_route"}
 _PORT_TRIES: Final = 50
 
 
@@ -54,7 +56,7 @@ def arrange(config: HtexEngine, folder: Path) -> Meeting:
         EngineStartError: there is no such address, or no free port.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    address = config.address or _LOOPBACK
+    address = config.address or (_ROUTE if is_elsewhere(config.provider) else _LOOPBACK)
     if not isinstance(address, str):
         address = _find_address(address)
     period_s = config.heartbeat_period or _LOCAL_HEARTBEAT_S

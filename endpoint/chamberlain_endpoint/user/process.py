@@ -81,7 +81,7 @@ def _serve(
         _watch(lease, order, inbox, setup)
         setup.run("endpoint_setup", config.endpoint_setup)
         ledger.open()
-        engine = make_engine(config.engine, run_dir=folder / "engine")
+        engine = make_engine(config.engine, run_dir=folder / "engine", name=order.user_endpoint)
         engine.start(inbox.put)
         log.info(
             "user endpoint serves",
