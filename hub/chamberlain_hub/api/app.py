@@ -21,6 +21,7 @@ from chamberlain_hub.api import (
     errors,
     functions,
     meta,
+    oauth,
     sessions,
     submit,
     submit_body,
@@ -75,7 +76,7 @@ def make_app(services: Services) -> ASGIApp:
     )
     app.state.services = services
     errors.install(app)
-    for part in (meta, functions, endpoints, submit, tasks, sessions):
+    for part in (meta, oauth, functions, endpoints, submit, tasks, sessions):
         app.include_router(part.router)
     _document(app)
     return BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)
