@@ -14,6 +14,7 @@ from chamberlain_hub.store.endpoints import Endpoints
 from chamberlain_hub.store.functions import Functions
 from chamberlain_hub.store.groups import Groups
 from chamberlain_hub.store.identities import Identities
+from chamberlain_hub.store.policies import Policies
 from chamberlain_hub.store.results import Results
 from chamberlain_hub.store.service_accounts import ServiceAccounts
 from chamberlain_hub.store.tasks import Tasks
@@ -27,6 +28,7 @@ class Store(
     Identities,
     Tokens,
     ServiceAccounts,
+    Policies,
     Functions,
     Endpoints,
     UserEndpoints,
