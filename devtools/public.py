@@ -25,6 +25,9 @@ AGENT_NEWEST: Final = ("globus-compute-endpoint==4.19.0",)
 AGENT_YEAR_BEFORE: Final = ("globus-compute-endpoint==3.15.0",)
 """The release that was the newest one year before `AGENT_NEWEST` (September 2025)."""
 
+EVERYTHING: Final = (PACKAGES, AGENT_NEWEST, AGENT_YEAR_BEFORE)
+"""All sets that the compatibility tests use."""
+
 _FOLDER: Final = ROOT / ".venv-public"
 _ENTERABLE: Final = 0o001
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
@@ -34,7 +37,17 @@ class NotForOthersError(CannotGoOnError):
     """Other accounts cannot run what lies in the checkout; the message names the folder."""
 
 
-def python(packages: Sequence[str] = PACKAGES) -> Path:
+def prepare(report: Reporter) -> None:
+    """Make all environments that are not there yet.
+
+    Raises:
+        InstallError: pip could not install. It is the network, or the registry.
+    """
+    for packages in EVERYTHING:
+        python(packages, report)
+
+
+def python(packages: Sequence[str] = PACKAGES, report: Reporter | None = None) -> Path:
     """Return an interpreter that has just these packages, made when it is first asked for.
 
     Raises:
@@ -43,7 +56,7 @@ def python(packages: Sequence[str] = PACKAGES) -> Path:
     folder = _FOLDER / "-".join(packages).replace("==", "-")
     found, stamp, wanted = folder / "bin" / "python", folder / "installed", "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        with Reporter().step(f"Installing into .venv-public: {' '.join(packages)}"):
+        with (report or Reporter()).step(f"Installing into .venv-public: {' '.join(packages)}"):
             # The system's first: other accounts can execute it.
             base = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.executable)
             subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)

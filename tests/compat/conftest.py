@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from devtools.site import Plan, Site
 
 ADMIN, ALICE, BOB = "admin@example.edu", "alice@example.edu", "bob@example.edu"
 MALLORY = "mallory@elsewhere.org"
-ACCOUNTS = {ALICE: "chpubalice", BOB: "chpubbob"}
+# Of this run alone: runs side by side must not remove one another's.
+ACCOUNTS = {ALICE: f"chpub{os.getpid()}a", BOB: f"chpub{os.getpid()}b"}
 HUB_PORT = 5000
 
-StartAgent = Callable[..., PublicAgent]
+StartAgent = Callable[[AgentPlan], PublicAgent]
 Open = Callable[..., Executor]
 
 
@@ -77,25 +79,24 @@ def inside(network: OwnNetwork, hub_site: Site) -> Iterator[Site]:
 def start_agent(
     public_folder: Path, network: OwnNetwork, hub_site: Site, request: pytest.FixtureRequest
 ) -> Iterator[StartAgent]:
-    """Start a public agent; stopped at the end of the module."""
+    """Start a public agent; killed at the end of the module, which its `stop` takes 10 s for."""
     started: list[PublicAgent] = []
 
-    def start(plan: AgentPlan, *login: str, launch: bool = True) -> PublicAgent:
+    def start(plan: AgentPlan) -> PublicAgent:
         name = f"{request.module.__name__.rpartition('.')[2]}-{len(started)}"
         folder = public_folder / name
         folder.mkdir(mode=0o755)
-        account = ServiceAccount.create(hub_site, name, *(login or ("--link-to", ADMIN)))
+        account = ServiceAccount.create(hub_site, name, "--link-to", plan.owner)
         agent = PublicAgent(folder, hub_site, account, plan)
         started.append(agent)
         with network.entered():
-            if launch:
-                agent.start()
+            agent.start()
         return agent
 
     yield start
     with network.entered():
         for agent in started:
-            agent.stop()
+            agent.kill()
 
 
 @pytest.fixture

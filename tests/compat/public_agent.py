@@ -12,11 +12,14 @@ environment of its own (`devtools.public`); `release` chooses which.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +35,8 @@ from devtools.site import Site, identity_mapping
 NAME = "public"
 ONLINE_S = 60.0
 COMMAND_S = 60.0
+STALE_S = 16.0
+"""It takes its own pid file for true for three heartbeats of 5 s."""
 
 TEMPLATE = """\
 heartbeat_period: {{ HEARTBEAT | default(5) }}
@@ -82,6 +87,7 @@ class AgentPlan:
         template: its template for user endpoints.
         environment: its environment file.
         release: packages of its environment.
+        owner: who may ask the hub about it, because its service account is linked to them.
     """
 
     people: Mapping[str, str | None] | None = None
@@ -90,6 +96,7 @@ class AgentPlan:
     template: str = TEMPLATE
     environment: Mapping[str, str] = field(default_factory=dict)
     release: Sequence[str] = public.AGENT_NEWEST
+    owner: str = "admin@example.edu"
 
 
 class PublicAgent:
@@ -100,7 +107,7 @@ class PublicAgent:
         self.plan = plan
         self._site = site
         self._login = login
-        self._home = folder / "compute"
+        self._home = folder / ".globus_compute"
         self._daemon = Daemon("agent", folder)
         self._user = pwd.getpwnam(plan.account) if plan.account else None
         python = public.python_for_all(plan.release)
@@ -138,6 +145,10 @@ class PublicAgent:
         file = self.endpoint_dir / "config.yaml"
         document = yaml.safe_load(file.read_text()) or {}
         document |= {"local_compute_services": True, "heartbeat_period": 5, **self.plan.config}
+        if self._is_old:
+            document["identity_mapping_config_path"] = str(self.folder / "mapping.json")
+            for name, given in (("template.yaml.j2", "template"), ("schema.json", "schema")):
+                shutil.copy(self.folder / given, self.endpoint_dir / f"user_config_{name}")
         file.write_text(yaml.safe_dump(document))
         if self.plan.environment:
             environment = self.endpoint_dir / "user_environment.yaml"
@@ -151,7 +162,9 @@ class PublicAgent:
         return self.endpoint_id
 
     def launch(self) -> None:
-        """Start it and return at once."""
+        """Start it and return at once; after `kill`, when it believes that it is dead."""
+        pid_file = self.endpoint_dir / "daemon.pid"
+        eventually(lambda: not pid_file.exists() or _age_s(pid_file) > STALE_S)
         self._daemon.start(
             [self._program, "start", NAME], account=self._user, environment=self._environment()
         )
@@ -171,13 +184,15 @@ class PublicAgent:
 
     def status(self) -> Any:
         """Return what the hub's status route says of it."""
-        return self._site.get(f"/v2/endpoints/{self.endpoint_id}/status", self._site.plan.owner)
+        return self._site.get(f"/v2/endpoints/{self.endpoint_id}/status", self.plan.owner)
 
     def stop(self) -> None:
         """Stop it with its own `stop`, and wait until it and its user endpoints are gone."""
         left = self.processes()
         if self._daemon.pid is not None:
-            self.command("stop", NAME)
+            # Its `stop` gives up after 10 s when tasks run; the agent itself does not.
+            with contextlib.suppress(NotUpError):
+                self.command("stop", NAME)
             if not wait_until(lambda: self._daemon.pid is None, ONLINE_S):
                 raise NotUpError(f"the agent did not stop:\n{self.log[-2000:]}")
         self._daemon.stop()
@@ -186,6 +201,7 @@ class PublicAgent:
     def kill(self) -> None:
         """Kill it and all its user endpoints, as a host that dies would."""
         _end(self.processes(), signal.SIGKILL)
+        self._daemon.stop()
 
     def processes(self) -> list[psutil.Process]:
         """Return it and all its descendants."""
@@ -228,24 +244,42 @@ class PublicAgent:
         template, schema = self.folder / "template", self.folder / "schema"
         template.write_text(self.plan.template)
         schema.write_text(json.dumps(SCHEMA))
+        mapping = self.folder / "mapping.json"
+        mapping.write_text(json.dumps([identity_mapping(self.plan.people or {})]))
+        if self._is_old:
+            # Its `configure` takes no files yet: a site wrote them into the folder.
+            return ["--multi-user"]
         form = [f"--template-config={template}", f"--schema-config={schema}"]
         if self.plan.people is not None:
-            mapping = self.folder / "mapping.json"
-            mapping.write_text(json.dumps([identity_mapping(self.plan.people)]))
             form += ["--multi-user=true", "--contact-email=admin@example.edu"]
             form += [f"--id-mapping-config={mapping}"]
         return form
 
+    @property
+    def _is_old(self) -> bool:
+        return self.plan.release == public.AGENT_YEAR_BEFORE
+
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": f"{self._program.parent}:/usr/bin:/bin",
-            "HOME": self._user.pw_dir if self._user else "/root",
+            # The older one takes the other variable for the user endpoints' folder, too.
+            **(
+                {"HOME": str(self.folder)}
+                if self._is_old
+                else {
+                    "HOME": self._user.pw_dir if self._user else "/root",
+                    "GLOBUS_COMPUTE_USER_DIR": str(self._home),
+                }
+            ),
             "LANG": "C.UTF-8",
-            "GLOBUS_COMPUTE_USER_DIR": str(self._home),
             "GLOBUS_COMPUTE_CLIENT_ID": self._login.client_id,
             "GLOBUS_COMPUTE_CLIENT_SECRET": self._login.secret,
             "GLOBUS_SDK_SERVICE_URL_AUTH": "http://localhost:5000/",
         }
+
+
+def _age_s(file: Path) -> float:
+    return time.time() - file.stat().st_mtime
 
 
 def kill(process: psutil.Process) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import psutil
 import pytest
-from tests.compat.conftest import ADMIN, ALICE, BOB, MALLORY, Open, StartAgent
+from tests.compat.conftest import ACCOUNTS, ADMIN, ALICE, BOB, MALLORY, Open, StartAgent
 from tests.compat.public_agent import SCHEMA, AgentPlan, PublicAgent, eventually
 
 from chamberlain import InvalidRequestError
@@ -53,6 +54,19 @@ def test_its_heartbeats_are_shown_like_ours(agent: PublicAgent, inside: Site) ->
     )
     (line,) = [one for one in listed.stdout.splitlines() if agent.endpoint_id in one]
     assert "online" in line
+
+
+def test_a_user_endpoint_tells_its_load(agent: PublicAgent, inside: Site, open_as: Open) -> None:
+    pid = open_as(ALICE, agent.endpoint_id).submit(who_am_i).result(WAIT_S)[2]
+    # It tells its id in its name.
+    found = re.search(r"\(([0-9a-f-]{36}),", " ".join(psutil.Process(pid).cmdline()))
+    assert found is not None
+    path = f"/v2/endpoints/{found[1]}/status"
+    told = eventually(lambda: inside.get(path, ALICE))
+    assert (told["status"], told["state"]) == ("online", "serving")
+    shown = ("outstanding_tasks", "pending_tasks", "total_workers", "engine_type", "posix_ppid")
+    assert set(shown) <= told["details"].keys()
+    assert told["details"]["engine_type"] == "ThreadPoolEngine"
 
 
 def test_somebody_whom_the_site_does_not_map_is_told_at_submit(
@@ -107,4 +121,4 @@ def test_after_stop_it_registers_again_with_the_id_it_kept(
     assert agent.status()["status"] == "offline"
     waiting = open_as(ALICE, before).submit(who_am_i)
     assert agent.start() == before
-    assert waiting.result(WAIT_S)[0] == "chpubalice"
+    assert waiting.result(WAIT_S)[0] == ACCOUNTS[ALICE]
