@@ -19,6 +19,9 @@ from chamberlain_wire.topology import FEATURE_CONTROL
 MOST_TRANSITIONS: Final = 2_000
 """Tasks named in one report; the others are named by their results."""
 
+_KEEPS: Final = {"ledger": True}
+"""Tells the hub that what was taken here is known after a crash, too: it goes on, or is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -76,6 +79,7 @@ class Heartbeat:
         """
         state = {
             **engine.more,
+            **_KEEPS,
             "active": True,
             **self._features,
             "heartbeat_period": self._period_s,
@@ -98,7 +102,7 @@ class Heartbeat:
 
     def last(self) -> Outgoing:
         """Return the report that says: I am leaving."""
-        return self._outgoing({"active": False, "heartbeat_period": 0}, {})
+        return self._outgoing({**_KEEPS, "active": False, "heartbeat_period": 0}, {})
 
     def _outgoing(
         self,
