@@ -14,6 +14,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from chamberlain_hub.api import (
@@ -27,8 +28,11 @@ from chamberlain_hub.api import (
     tasks,
 )
 from chamberlain_hub.api.body import BodyLimit
-from chamberlain_hub.api.services import Services
+from chamberlain_hub.api.refusals import Refusals
+from chamberlain_hub.api.services import Services, source
 from chamberlain_hub.api.shortcut import Shortcut
+from chamberlain_hub.audit.log import AuditLog
+from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.credentials import BrokerAddress
 from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
@@ -39,6 +43,7 @@ from chamberlain_hub.store.data_dir import prepare_data_dir
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import BrokerError, OnLink, TopologyBroker
 from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.errors import ChamberlainError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +79,14 @@ def make_app(services: Services) -> ASGIApp:
         redoc_url=None,
     )
     app.state.services = services
-    errors.install(app)
+
+    def note(request: Request, status: int, error: ChamberlainError) -> None:
+        came_from = source(services, request)
+        services.refusals.note(
+            request, came_from, status=status, code=error.code, reason=error.public
+        )
+
+    errors.install(app, note)
     for part in (meta, functions, endpoints, submit, tasks, sessions):
         app.include_router(part.router)
     _document(app)
@@ -82,7 +94,11 @@ def make_app(services: Services) -> ASGIApp:
 
 
 def make_services(
-    settings: HubSettings, store: Store, *, on_refused: Callable[[], None] = lambda: None
+    settings: HubSettings,
+    store: Store,
+    audit: Audit,
+    *,
+    on_refused: Callable[[], None] = lambda: None,
 ) -> Services:
     """Return one hub process's services: RabbitMQ as `settings` say, and `store`."""
     key = load_or_make_signing_key(settings.data_dir / FILE_NAME)
@@ -106,16 +122,19 @@ def make_services(
             sweep_period_s=settings.sweep_period_s,
             session_idle_s=settings.session_idle_s,
             result_queue_expires_s=settings.result_queue_expires_s,
+            audit=audit,
         ),
         on_refused=on_refused,
     )
     return Services(
         store=store,
         dispatcher=dispatcher,
-        submissions=Submissions(store, dispatcher),
+        submissions=Submissions(store, dispatcher, audit),
         settings=settings,
         assertion_keys=tuple(public_keys_b64(key)),
         pool=ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="submit"),
+        audit=audit,
+        refusals=Refusals(audit),
     )
 
 
@@ -127,8 +146,11 @@ def serve(settings: HubSettings) -> None:
     Raises:
         BrokerRefusedError: the broker does not accept the hub's own user.
         SigningKeyError: the signing key cannot be used.
+        AuditError: the audit log cannot be opened, and the settings say to refuse then.
     """
     prepare_data_dir(settings.data_dir)
+    audit = AuditLog.of(settings)
+    audit.start()
     store = Store.open(settings.database_url.reveal())
     server: list[uvicorn.Server] = []
     refused = threading.Event()
@@ -142,7 +164,7 @@ def serve(settings: HubSettings) -> None:
         end()
 
     try:
-        server.append(_server(make_services(settings, store, on_refused=on_refused)))
+        server.append(_server(make_services(settings, store, audit, on_refused=on_refused)))
         # The server takes these over while it runs, and sends itself the signal again at its
         # end, which would then kill us before the store is closed.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -154,6 +176,7 @@ def serve(settings: HubSettings) -> None:
             raise
     finally:
         store.close()
+        audit.stop()
     if refused.is_set():
         raise BrokerRefusedError
 
@@ -169,6 +192,8 @@ def _server(services: Services) -> uvicorn.Server:
             ws="none",
             log_config=None,
             access_log=False,
+            # We look at X-Forwarded-For ourselves, and believe `trusted_proxies` only.
+            proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GOODBYE_S,

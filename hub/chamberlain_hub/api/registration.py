@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 from chamberlain_hub.api.bodies import EndpointBody, is_storable
 from chamberlain_hub.api.errors import RequestInvalidError
 from chamberlain_hub.api.services import Services
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry
 from chamberlain_hub.domain.access import may_manage
 from chamberlain_hub.domain.endpoint import Endpoint
 from chamberlain_hub.domain.errors import EndpointLockedError
@@ -23,11 +25,18 @@ _MAX_METADATA_BYTES: Final = 1024 * 1024
 
 
 def register(
-    hub: Services, caller: Principal, endpoint_id: EndpointId, body: EndpointBody
+    hub: Services,
+    caller: Principal,
+    endpoint_id: EndpointId,
+    body: EndpointBody,
+    who: Mapping[str, str],
 ) -> dict[str, Any]:
     """Register the endpoint, or register it again, and return the answer for its agent.
 
     Each registration gets a broker user of its own, and the one before loses it.
+
+    Args:
+        who: the caller as audit entries tell it.
 
     Raises:
         EndpointLockedError: somebody stopped it from afar; come back later.
@@ -42,6 +51,9 @@ def register(
         _check_unlocked(known, now)
         kept = known.multi_user if body.multi_user is None else body.multi_user
         wanted = replace(wanted, owner=known.owner, multi_user=kept)
+    hub.audit.note(
+        Entry(action=Action.ENDPOINT_REGISTERED, outcome=ACCEPTED, **who, endpoint=endpoint_id)
+    )
     stored = hub.store.put_endpoint(wanted)
     hub.submissions.endpoints.forget(stored.id)
     hub.dispatcher.queues.endpoint(stored.id)

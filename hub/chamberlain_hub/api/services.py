@@ -11,11 +11,15 @@ from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
+from chamberlain_hub.api.refusals import Refusals
+from chamberlain_hub.audit.entry import caller
+from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.domain.errors import UnauthenticatedError
 from chamberlain_hub.domain.identity import Principal
+from chamberlain_hub.domain.source import source_of
 from chamberlain_hub.store.store import Store
 
 P = ParamSpec("P")
@@ -29,6 +33,8 @@ class Services:
     Attributes:
         assertion_keys: base64 of the public keys that endpoints believe.
         pool: threads of the hot route; the other routes run in FastAPI's own.
+        audit: what is asked and done is noted here, before it is done.
+        refusals: what is refused is noted here.
     """
 
     store: Store
@@ -37,6 +43,8 @@ class Services:
     settings: HubSettings
     assertion_keys: tuple[str, ...]
     pool: ThreadPoolExecutor
+    audit: Audit
+    refusals: Refusals
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the blocking `work` returns, without blocking the event loop."""
@@ -48,6 +56,16 @@ def services_of(request: Request) -> Services:
     """Return the services of the application that got `request`."""
     services: Services = request.app.state.services
     return services
+
+
+def source(hub: Services, request: Request) -> str:
+    """Return the network address that `request` came from; empty when nobody knows."""
+    peer = request.client.host if request.client else ""
+    if not hub.settings.trusted_proxies:
+        return peer
+    return source_of(
+        peer, request.headers.getlist("x-forwarded-for"), hub.settings.trusted_proxies
+    )
 
 
 def token_of(request: Request) -> str:
@@ -68,8 +86,18 @@ def authenticated(request: Request) -> Principal:
     Raises:
         UnauthenticatedError: nobody known.
     """
-    return services_of(request).store.authenticate(token_of(request), time.time())
+    principal = services_of(request).store.authenticate(token_of(request), time.time())
+    request.state.principal = principal
+    return principal
+
+
+def _who(
+    request: Request, principal: Annotated[Principal, Depends(authenticated)]
+) -> dict[str, str]:
+    return caller(principal, source(services_of(request), request))
 
 
 Hub = Annotated[Services, Depends(services_of)]
 Caller = Annotated[Principal, Depends(authenticated)]
+Who = Annotated[dict[str, str], Depends(_who)]
+"""The caller as audit entries tell it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chamberlain_hub.audit.port import Audit, Unaudited
 from chamberlain_hub.dispatch.broker_users import BrokerUsers
 from chamberlain_hub.dispatch.commands import Commands
 from chamberlain_hub.dispatch.credentials import BrokerAddress, Credentials
@@ -55,6 +56,7 @@ class DispatchSettings:
     sweep_period_s: float = 5.0
     session_idle_s: float = 600.0
     result_queue_expires_s: float = 86400.0
+    audit: Audit = field(default_factory=Unaudited)
 
 
 class Dispatcher:
@@ -88,7 +90,7 @@ class Dispatcher:
         self._users = users
         self._broker = broker = connect(self._on_link)
         self.queues = Queues(broker, result_queue_expires_s=settings.result_queue_expires_s)
-        ports = Ports(store, broker, self.queues, clock)
+        ports = Ports(store, broker, self.queues, clock, settings.audit)
         self.credentials = Credentials(store, users, settings.address, clock=clock)
         self.outbox = Outbox(ports, on_trouble=self._send_again_soon)
         self.commands = Commands(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from chamberlain_hub.audit.port import Audit, Unaudited
 from chamberlain_hub.dispatch.queues import Queues
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import TopologyBroker
@@ -16,9 +17,11 @@ class Ports:
 
     Attributes:
         clock: returns UTC seconds.
+        audit: what happened is noted here.
     """
 
     store: Store
     broker: TopologyBroker
     queues: Queues
     clock: Callable[[], float]
+    audit: Audit = field(default_factory=Unaudited)

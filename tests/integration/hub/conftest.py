@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.integration.hub.players import WAIT_S, Caller, Manager, Sdk, eventually
 
 from chamberlain_hub.api.app import make_app
+from chamberlain_hub.api.refusals import Refusals
 from chamberlain_hub.api.services import Services
+from chamberlain_hub.audit.log import AuditLog
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.broker_users import BrokerUsers, MemoryUsers
 from chamberlain_hub.dispatch.credentials import BrokerAddress
@@ -101,20 +103,24 @@ class World:
     def start(self) -> None:
         settings = HubSettings(data_dir=self.folder, **self.settings)
         self.store = Store.open(self.database_url)
+        self.audit = AuditLog.of(settings)
+        self.audit.start()
         self.dispatcher = Dispatcher(
             self.store,
             self.side.make,
             self.side.users(),
             self.key,
-            DispatchSettings(address=self.side.address, sweep_period_s=0.2),
+            DispatchSettings(address=self.side.address, sweep_period_s=0.2, audit=self.audit),
         )
         services = Services(
             store=self.store,
             dispatcher=self.dispatcher,
-            submissions=Submissions(self.store, self.dispatcher),
+            submissions=Submissions(self.store, self.dispatcher, self.audit),
             settings=settings,
             assertion_keys=tuple(public_keys_b64(self.key)),
             pool=ThreadPoolExecutor(8),
+            audit=self.audit,
+            refusals=Refusals(self.audit),
         )
         listener = socket.socket()
         # A hub that is started again is where it was: its callers know no other place.
@@ -123,7 +129,12 @@ class World:
         self.port = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            make_app(services), log_config=None, loop="uvloop", http="httptools", ws="none"
+            make_app(services),
+            log_config=None,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            proxy_headers=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
@@ -161,6 +172,7 @@ class World:
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
         self.store.close()
+        self.audit.stop()
 
     def caller(self, username: str) -> Caller:
         identity = self.store.find_identity(username) or self.store.add_identity(username)
