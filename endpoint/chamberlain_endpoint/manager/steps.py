@@ -214,10 +214,12 @@ class Steps:
         after = move(wish.state, seen)
         if error is not None:
             told = {"code": _word(error), "message": error.public}
+        prepared = self._prepared.get(wish.command)
         event = EndpointEvent(
             kind=after.tell,
             user_endpoint=wish.user_endpoint,
             command=wish.command,
+            account="" if prepared is None else prepared.account.uname,
             **told,  # type: ignore[arg-type]
         )
         settled = self._records.settle(wish, after.state, event, started_at=started_at)
