@@ -24,7 +24,9 @@ from chamberlain_wire.ids import EndpointId, FunctionId, TaskGroupId, TaskId, ne
 ENDPOINT, FUNCTION, GROUP = EndpointId(new_id()), FunctionId(new_id()), TaskGroupId(new_id())
 
 
-def rate(store: Store, audit: Audit, owner: object, threads: int, tasks: int, for_s: float) -> float:
+def rate(
+    store: Store, audit: Audit, owner: object, threads: int, tasks: int, for_s: float
+) -> float:
     """Return submits a second, `tasks` tasks each."""
     done = [0] * threads
     end = time.perf_counter() + for_s

@@ -80,4 +80,5 @@ class Preparer:
             ),
             parent_config=self._settings.for_templates(),
             environment=environment | own,
+            allowed_functions=self._settings.allowed_functions,
         )

@@ -19,8 +19,8 @@ from chamberlain_endpoint.rendered import engines, providers
 from chamberlain_endpoint.rendered.base import Checked
 from chamberlain_endpoint.rendered.engines import Engine
 from chamberlain_endpoint.rendered.faults import ConfigInvalidError, sentences
-from chamberlain_wire.errors import InvalidIdError
-from chamberlain_wire.ids import parse_function_id
+from chamberlain_wire import allowed
+from chamberlain_wire.allowed import AllowedInvalidError
 from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
 
 
@@ -53,7 +53,8 @@ class UserEndpointConfig(Checked):
             some run; only when `idle_heartbeats_soft` is above 0.
         endpoint_setup: shell text that runs before tasks are taken.
         endpoint_teardown: shell text that runs after the last.
-        allowed_functions: ids of the functions that may run here; None is all.
+        allowed_functions: which functions may run here, see `chamberlain_wire.allowed`; None is
+            all. What the endpoint's own configuration lists narrows it.
         amqp_port: accepted and not used: our hub's credentials name the port.
     """
 
@@ -70,14 +71,14 @@ class UserEndpointConfig(Checked):
     display_name: str | None = Field(default=None, max_length=256)
     amqp_port: int | None = Field(default=None, ge=1, le=65535)
 
-    @field_validator("allowed_functions")
+    @field_validator("allowed_functions", mode="before")
     @classmethod
-    def _canonical_ids(cls, value: list[str] | None) -> list[str] | None:
-        if value is None:
-            return None
+    def _canonical(cls, value: object) -> object:
+        if not isinstance(value, list):
+            return value
         try:
-            return [parse_function_id(text) for text in value]
-        except InvalidIdError as error:
+            return [allowed.canonical(entry) for entry in value]
+        except AllowedInvalidError as error:
             raise ValueError(error.public) from None
 
     @model_validator(mode="after")

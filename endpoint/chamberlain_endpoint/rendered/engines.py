@@ -15,6 +15,8 @@ from pydantic import (
 
 from chamberlain_endpoint.rendered.base import Checked
 from chamberlain_endpoint.rendered.providers import Address, JobStatusKwargs, LocalProvider
+from chamberlain_wire import strategy_names
+from chamberlain_wire.errors import SerializationError
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 PortRange = tuple[Port, Port]
@@ -29,7 +31,8 @@ class _TaskRules(Checked):
             the default, means that user code never runs twice.
         working_dir: folder the tasks run in; relative to the user endpoint's own folder.
         run_in_sandbox: give each task a folder of its own below `working_dir`.
-        allowed_serializers: names of the strategies that may be read; None is all.
+        allowed_serializers: names of the strategies that may be read, `*Code` and `*Data` for
+            all of a kind, at least one of each kind; None is all.
     """
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -37,6 +40,16 @@ class _TaskRules(Checked):
     working_dir: str = Field(default="tasks_working_dir", min_length=1)
     run_in_sandbox: bool = False
     allowed_serializers: list[str] | None = None
+
+    @field_validator("allowed_serializers")
+    @classmethod
+    def _known_strategies(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None:
+            try:
+                strategy_names.allowed(value)
+            except SerializationError as error:
+                raise ValueError(error.public) from None
+        return value
 
 
 class ThreadPoolEngine(_TaskRules):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
 
 from chamberlain_endpoint.engine.port import Job, Rules
 from chamberlain_wire import topology
+from chamberlain_wire.allowed import AllowList, function_sha256
 from chamberlain_wire.broker.port import Delivery
 from chamberlain_wire.codec import decode
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError, InvalidMessageError
@@ -48,9 +48,7 @@ class Turned:
     delivery: Delivery
 
 
-def read(
-    delivery: Delivery, rules: Rules, allowed: Collection[FunctionId] | None
-) -> Arrival | Turned:
+def read(delivery: Delivery, rules: Rules, allowed: AllowList | None) -> Arrival | Turned:
     """Return the job in `delivery`.
 
     Args:
@@ -64,7 +62,7 @@ def read(
             task_id = parse_task_id(task.task_id)
         elif task_id != parse_task_id(task.task_id):
             raise InvalidMessageError("header and body name different tasks")
-        _check_allowed(delivery, allowed)
+        _check_allowed(delivery, task, allowed)
         job = Job(
             task_id=task_id,
             buffer=task.task_buffer,
@@ -82,17 +80,22 @@ def _named(delivery: Delivery) -> TaskId | None:
     return None if text is None else parse_task_id(text)
 
 
-def _check_allowed(delivery: Delivery, allowed: Collection[FunctionId] | None) -> None:
+def _check_allowed(delivery: Delivery, task: Task, allowed: AllowList | None) -> None:
     if allowed is None:
         return
     text = delivery.headers.get(topology.HEADER_FUNCTION)
     try:
-        if parse_function_id(text or "") in allowed:
-            return
+        function = parse_function_id(text or "")
     except InvalidIdError:
-        pass
+        function = FunctionId("")
+    # Not what the hub says of the function, but what would run.
+    sha256 = function_sha256(task.task_buffer) if allowed.needs_hash else ""
+    if function and allowed.permits(function, sha256):
+        return
+    shown = f" with the code sha256:{sha256}" if sha256 else ""
     raise FunctionNotAllowedError(
-        public=f"Function {str(text)[:40]} is not on the list of functions that this endpoint runs."
+        public=f"Function {str(text)[:40]}{shown} is not on the list of functions that this "
+        "endpoint runs."
     )
 
 

@@ -25,9 +25,10 @@ from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
 from chamberlain_endpoint.user.results import Results, failure
 from chamberlain_endpoint.user.tasks import Tasks
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Broker, Delivery
 from chamberlain_wire.errors import ErrorCode
-from chamberlain_wire.ids import FunctionId, TaskId
+from chamberlain_wire.ids import TaskId
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Terms:
 
     rules: Rules
     retries: int = 0
-    allowed: frozenset[FunctionId] | None = None
+    allowed: AllowList | None = None
 
 
 class Work:

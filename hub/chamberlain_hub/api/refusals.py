@@ -13,7 +13,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from chamberlain_hub.audit.entry import REFUSED, Action, Entry, caller
+from chamberlain_hub.audit.entry import REFUSED, Action, Entry, Who, caller
 from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.domain.identity import Principal
 
@@ -45,7 +45,7 @@ class Refusals:
             Entry(
                 action=Action.REQUEST,
                 outcome=REFUSED,
-                **({"source": source} if principal is None else caller(principal, source)),
+                who=Who(source=source) if principal is None else caller(principal, source),
                 route=f"{request.method} {request.url.path[:_PATH_CHARS]}",
                 code=code,
                 reason=reason,

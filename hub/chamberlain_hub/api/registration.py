@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,13 +12,13 @@ import msgspec
 from chamberlain_hub.api.bodies import EndpointBody, is_storable
 from chamberlain_hub.api.errors import RequestInvalidError
 from chamberlain_hub.api.services import Services
-from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry, Who
 from chamberlain_hub.domain.access import may_manage
 from chamberlain_hub.domain.endpoint import Endpoint
 from chamberlain_hub.domain.errors import EndpointLockedError
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.options import check_schema
-from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId
+from chamberlain_wire.ids import EndpointId, IdentityId
 
 _MAX_METADATA_BYTES: Final = 1024 * 1024
 
@@ -29,14 +28,14 @@ def register(
     caller: Principal,
     endpoint_id: EndpointId,
     body: EndpointBody,
-    who: Mapping[str, str],
+    who: Who,
 ) -> dict[str, Any]:
     """Register the endpoint, or register it again, and return the answer for its agent.
 
     Each registration gets a broker user of its own, and the one before loses it.
 
     Args:
-        who: the caller as audit entries tell it.
+        who: the caller, for the audit log.
 
     Raises:
         EndpointLockedError: somebody stopped it from afar; come back later.
@@ -52,7 +51,7 @@ def register(
         kept = known.multi_user if body.multi_user is None else body.multi_user
         wanted = replace(wanted, owner=known.owner, multi_user=kept)
     hub.audit.note(
-        Entry(action=Action.ENDPOINT_REGISTERED, outcome=ACCEPTED, **who, endpoint=endpoint_id)
+        Entry(action=Action.ENDPOINT_REGISTERED, outcome=ACCEPTED, who=who, endpoint=endpoint_id)
     )
     stored = hub.store.put_endpoint(wanted)
     hub.submissions.endpoints.forget(stored.id)
@@ -87,9 +86,7 @@ def _endpoint(
         metadata=metadata,
         schema=_schema(metadata.pop("user_config_schema", None)),
         template=template,
-        allowed_functions=None
-        if allowed is None
-        else tuple(FunctionId(str(one)) for one in allowed),
+        allowed_functions=None if allowed is None else tuple(allowed),
         authentication_policy=body.authentication_policy,
         subscription=body.subscription_uuid,
         high_assurance=bool(body.high_assurance),

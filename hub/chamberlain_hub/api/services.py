@@ -12,7 +12,7 @@ from typing import Annotated, ParamSpec, TypeVar
 from fastapi import Depends, Request
 
 from chamberlain_hub.api.refusals import Refusals
-from chamberlain_hub.audit.entry import caller
+from chamberlain_hub.audit.entry import Who, caller
 from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
@@ -63,9 +63,7 @@ def source(hub: Services, request: Request) -> str:
     peer = request.client.host if request.client else ""
     if not hub.settings.trusted_proxies:
         return peer
-    return source_of(
-        peer, request.headers.getlist("x-forwarded-for"), hub.settings.trusted_proxies
-    )
+    return source_of(peer, request.headers.getlist("x-forwarded-for"), hub.settings.trusted_proxies)
 
 
 def token_of(request: Request) -> str:
@@ -91,13 +89,11 @@ def authenticated(request: Request) -> Principal:
     return principal
 
 
-def _who(
-    request: Request, principal: Annotated[Principal, Depends(authenticated)]
-) -> dict[str, str]:
+def _who(request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> Who:
     return caller(principal, source(services_of(request), request))
 
 
 Hub = Annotated[Services, Depends(services_of)]
 Caller = Annotated[Principal, Depends(authenticated)]
-Who = Annotated[dict[str, str], Depends(_who)]
-"""The caller as audit entries tell it."""
+Asker = Annotated[Who, Depends(_who)]
+"""The caller, for the audit log."""

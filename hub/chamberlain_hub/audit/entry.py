@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 from chamberlain_hub.domain.identity import Principal
@@ -33,15 +33,28 @@ ACCEPTED, REFUSED, NOTED = "accepted", "refused", "noted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """Who asked. Empty: nobody known.
+
+    Attributes:
+        identity: id of the effective identity.
+        source: network address that the request came from.
+        token: id of the access token, never the token.
+    """
+
+    identity: str = ""
+    username: str = ""
+    source: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One request and its outcome, or one thing that followed. Empty: not known, no matter.
 
     Attributes:
         outcome: `accepted`, `refused`, `noted`; of tasks `success`, `failed` or `cancelled`;
             of a user endpoint what its site said (`admitted`, `refused`, `started`, ...).
-        identity: id of the effective identity.
-        source: network address that the request came from.
-        token: id of the access token, never the token.
         operator: local account that ran a command on the hub's host.
         route: method and path, of a request that was refused before it meant anything.
         about: id of what was made, changed or removed, where no other field is for it.
@@ -53,10 +66,7 @@ class Entry:
 
     action: Action
     outcome: str
-    identity: str = ""
-    username: str = ""
-    source: str = ""
-    token: str = ""
+    who: Who = Who()
     operator: str = ""
     route: str = ""
     endpoint: str = ""
@@ -73,15 +83,16 @@ class Entry:
 
     def document(self) -> dict[str, object]:
         """Return the line, without what is empty."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {"action": self.action, "outcome": self.outcome, **asdict(self.who)}
+        values |= {one.name: getattr(self, one.name) for one in fields(self) if one.name != "who"}
         return {name: value for name, value in values.items() if value not in ("", None)}
 
 
-def caller(principal: Principal, source: str = "") -> dict[str, str]:
-    """Return the fields of an entry that tell who called."""
-    return {
-        "identity": principal.identity.id,
-        "username": principal.identity.username,
-        "token": principal.token_id,
-        "source": source,
-    }
+def caller(principal: Principal, source: str = "") -> Who:
+    """Return who called."""
+    return Who(
+        identity=principal.identity.id,
+        username=principal.identity.username,
+        token=principal.token_id,
+        source=source,
+    )

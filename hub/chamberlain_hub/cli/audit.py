@@ -160,7 +160,9 @@ def _is_before(document: Document, moment: datetime) -> bool:
 
 def _sentence(document: Document) -> str:
     functions = document.get("functions") or []
-    named = ", ".join(f"{one.get('id')} (sha256 {str(one.get('sha256'))[:12]})" for one in functions)
+    named = ", ".join(
+        f"{one.get('id')} (sha256 {str(one.get('sha256'))[:12]})" for one in functions
+    )
     count = len(_tasks(document))
     parts = [
         document.get("at", "-"),

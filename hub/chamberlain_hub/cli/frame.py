@@ -124,14 +124,17 @@ def open_store(config: Path | None) -> Iterator[Store]:
 @contextlib.contextmanager
 def open_audit(config: Path | None) -> Iterator[Note]:
     """Give what notes in the hub's audit log that this command was run, and by whom."""
-    from chamberlain_hub.audit.entry import NOTED, Action, Entry
+    from chamberlain_hub.audit.entry import NOTED, Action, Entry, Who
     from chamberlain_hub.audit.log import AuditLog
 
     log = AuditLog.of(settings_of(config))
     log.start()
 
-    def note(action: str, **fields: str) -> None:
-        log.note(Entry(action=Action(action), outcome=NOTED, operator=_operator(), **fields))
+    def note(action: str, *, identity: str = "", username: str = "", about: str = "") -> None:
+        who = Who(identity=identity, username=username)
+        log.note(
+            Entry(action=Action(action), outcome=NOTED, who=who, operator=_operator(), about=about)
+        )
 
     try:
         yield note

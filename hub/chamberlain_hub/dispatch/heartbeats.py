@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from chamberlain_hub.audit.entry import Action, Entry
+from chamberlain_hub.audit.entry import Action, Entry, Who
 from chamberlain_hub.dispatch.batches import Batches
 from chamberlain_hub.dispatch.commands import Commands, Verdict
 from chamberlain_hub.dispatch.ports import Ports
@@ -205,7 +205,7 @@ def _told(user_endpoint: UserEndpoint, event: EndpointEvent) -> Entry:
     return Entry(
         action=Action.USER_ENDPOINT,
         outcome=event.kind,
-        identity=user_endpoint.identity,
+        who=Who(identity=user_endpoint.identity),
         endpoint=user_endpoint.endpoint,
         user_endpoint=user_endpoint.id,
         account=_storable(event.account)[:_MAX_ACCOUNT_CHARS],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from chamberlain_hub.audit.entry import Action, Entry
+from chamberlain_hub.audit.entry import Action, Entry, Who
 from chamberlain_hub.dispatch.batches import Batches
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
@@ -38,7 +38,7 @@ def ends(finished: Sequence[FinishedTask]) -> list[Entry]:
         Entry(
             action=Action.TASKS_ENDED,
             outcome=state,
-            identity=owner,
+            who=Who(identity=owner),
             user_endpoint=user_endpoint,
             tasks=tasks,
             code=code,
@@ -108,9 +108,7 @@ class Results:
         )
         answer.add_done_callback(partial(self._on_forwarded, delivery, noted))
 
-    def _on_forwarded(
-        self, delivery: Delivery, noted: Future[None], answer: Future[None]
-    ) -> None:
+    def _on_forwarded(self, delivery: Delivery, noted: Future[None], answer: Future[None]) -> None:
         # An unroutable copy means that nobody listens: the result is in the store, done.
         if isinstance(answer.exception(), LinkLostError):
             self._broker.reject(delivery, requeue=True)

@@ -192,9 +192,7 @@ class Submissions:
             self._dispatcher.sweep.tend(user_endpoint.id)
         return Accepted(prepared.group, user_endpoint.id, ids)
 
-    def _entry(
-        self, prepared: Prepared, ids: Mapping[FunctionId, Sequence[TaskId]]
-    ) -> Entry:
+    def _entry(self, prepared: Prepared, ids: Mapping[FunctionId, Sequence[TaskId]]) -> Entry:
         functions = []
         for function_id, tasks in ids.items():
             function = self.functions.get(function_id)
@@ -203,7 +201,7 @@ class Submissions:
         return Entry(
             action=Action.SUBMIT,
             outcome=ACCEPTED,
-            **caller(prepared.principal, prepared.submission.source),
+            who=caller(prepared.principal, prepared.submission.source),
             endpoint=prepared.user_endpoint.endpoint,
             user_endpoint=prepared.user_endpoint.id,
             group=prepared.group,

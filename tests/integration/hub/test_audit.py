@@ -172,9 +172,7 @@ def test_strangers_cannot_push_the_log_out_of_itself(memory_world: World, alice:
     assert len(lines(memory_world, "request", code="UNAUTHENTICATED")) == STRANGERS_A_MINUTE
 
 
-def test_only_a_trusted_proxy_may_say_who_it_asks_for(
-    memory_world: World, alice: Caller
-) -> None:
+def test_only_a_trusted_proxy_may_say_who_it_asks_for(memory_world: World, alice: Caller) -> None:
     forged = {"X-Forwarded-For": "192.0.2.66, 198.51.100.7"}
     alice.send("POST", "/v3/functions", b"{}", **forged)
     assert line(memory_world, "request")["source"] == "127.0.0.1"
@@ -195,7 +193,9 @@ def test_what_cannot_be_noted_is_not_done(
     with no_room_for_more(memory_world):
         refused = alice.submit(manager.endpoint, function)
         assert (refused.status, refused.document["code"]) == (503, "UNAVAILABLE")
-        assert alice.post("/v3/functions", {"function_name": "f", "function_code": CODE}).status == 503
+        assert (
+            alice.post("/v3/functions", {"function_name": "f", "function_code": CODE}).status == 503
+        )
         assert alice.get("/v3/tasks").status == 200
     assert len(memory_world.store.tasks_of(alice.identity, 100)) == before
     assert len(memory_world.store.functions_of(alice.identity, 100)) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from chamberlain_hub.audit.entry import Action, Entry
+from chamberlain_hub.audit.entry import Action, Entry, Who
 from chamberlain_hub.audit.log import AuditLog
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.main import cli
@@ -48,14 +48,12 @@ def written(run: Run, data_dir: Path) -> Path:
         Entry(
             action=Action.SUBMIT,
             outcome="accepted",
-            identity="i",
-            username="alice@example.edu",
-            source="192.0.2.1",
+            who=Who(identity="i", username="alice@example.edu", source="192.0.2.1"),
             endpoint=ENDPOINT,
             functions=functions,
         ),
-        Entry(action=Action.TASKS_ENDED, outcome="success", identity="i", tasks=[TASK]),
-        Entry(action=Action.ENDPOINT_REGISTERED, outcome="accepted", username="bob@x.org"),
+        Entry(action=Action.TASKS_ENDED, outcome="success", who=Who(identity="i"), tasks=[TASK]),
+        Entry(action=Action.ENDPOINT_REGISTERED, outcome="accepted", who=Who(username="bob@x.org")),
     )
     log.stop()
     return data_dir / "audit.log"

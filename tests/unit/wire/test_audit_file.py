@@ -78,9 +78,7 @@ def test_a_writer_follows_the_other_into_a_new_file(
     assert audit_chain.verify(path).lines == 4
 
 
-def test_what_another_writer_left_half_written_is_covered(
-    one: AuditFile, path: Path
-) -> None:
+def test_what_another_writer_left_half_written_is_covered(one: AuditFile, path: Path) -> None:
     one.write(batch("before"))
     with path.open("ab") as crashed:
         crashed.write(b'{"at": "cut o')
@@ -114,7 +112,7 @@ def test_a_batch_that_did_not_fit_is_refused_and_counted(
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large|No space"):
+        with pytest.raises(OSError, match=r"File too large|No space"):
             one.write(batch("a", "b", "c"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

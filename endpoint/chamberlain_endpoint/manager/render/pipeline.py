@@ -11,6 +11,7 @@ from chamberlain_endpoint.manager.render.document import load_document
 from chamberlain_endpoint.manager.render.job import Rendered, RenderJob, RenderRefusedError
 from chamberlain_endpoint.manager.render.options import check_options
 from chamberlain_endpoint.manager.render.template import render_text
+from chamberlain_wire.allowed import narrowed
 from chamberlain_wire.errors import ErrorCode
 
 
@@ -33,6 +34,10 @@ def render(job: RenderJob) -> Rendered:
     document = load_document(text)
     try:
         config = rendered.parse(document)
+        if job.allowed_functions is not None:
+            both = narrowed(job.allowed_functions, config.allowed_functions)
+            assert isinstance(document, dict)
+            config = rendered.parse(document | {"allowed_functions": both})
     except rendered.ConfigInvalidError as error:
         raise RenderRefusedError(ErrorCode.CONFIG_INVALID, error.public) from None
     return Rendered(config=rendered.to_json(config), deprecated=deprecated)
