@@ -75,6 +75,8 @@ def canonical(entry: object) -> str:
     if text.startswith(_BY_HASH):
         return _joined("", text.removeprefix(_BY_HASH), entry)
     function, at, sha256 = text.partition(_PINNED)
+    if at and not function:
+        raise _unlike(entry)
     return _joined(function, sha256 if at else None, entry)
 
 

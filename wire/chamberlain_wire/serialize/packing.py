@@ -260,7 +260,7 @@ def _check_strategies(texts: Sequence[str], allowed: frozenset[Strategy] | None)
         if one not in allowed or one.for_code != for_code:
             fitting = ", ".join(sorted(each.name for each in allowed if each.for_code == for_code))
             raise DeserializationError(
-                public=f"{what} came by {one.name}, which this endpoint does not allow for it. "
+                public=f"{what} came by {one.name}, which this endpoint does not allow. "
                 f"Send it with one of: {fitting}."
             )
 

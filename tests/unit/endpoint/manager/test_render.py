@@ -296,7 +296,7 @@ def test_options_too_large_or_too_deep_are_refused(options: dict[str, Any], word
 def test_a_configuration_too_large_is_refused_with_its_size_and_the_limit() -> None:
     template = (
         "engine:\n  type: ThreadPoolEngine\n"
-        "  allowed_serializers: [{% for i in range(7000) %}aaaaaaaa,{% endfor %}]"
+        "  available_accelerators: [{% for i in range(7000) %}aaaaaaaa,{% endfor %}]"
     )
     word, public = refusal(template)
     assert word == ErrorCode.CONFIG_INVALID
