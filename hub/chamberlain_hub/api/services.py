@@ -20,6 +20,7 @@ from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.domain.errors import UnauthenticatedError
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.source import source_of
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 
 P = ParamSpec("P")
@@ -45,6 +46,11 @@ class Services:
     pool: ThreadPoolExecutor
     audit: Audit
     refusals: Refusals
+
+    @property
+    def metrics(self) -> HubMetrics:
+        """What Prometheus may know."""
+        return self.dispatcher.metrics
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the blocking `work` returns, without blocking the event loop."""

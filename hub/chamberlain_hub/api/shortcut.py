@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chamberlain_hub.api.errors import on_gone, on_refusal, on_surprise, status_of
 from chamberlain_hub.api.services import Services, source
 from chamberlain_hub.api.submit import answer_submit
+from chamberlain_hub.metrics import ROUTE, SUBMIT_ROUTE
 from chamberlain_wire.errors import ChamberlainError
 
 _PATH: Final = re.compile(r"/v3/endpoints/([^/]+)/submit")
@@ -35,6 +36,7 @@ class Shortcut:
         if match is None:
             await self._app(scope, receive, send)
             return
+        scope[ROUTE] = SUBMIT_ROUTE
         request = Request(scope, receive)
         try:
             response = await answer_submit(self._services, request, match[1])

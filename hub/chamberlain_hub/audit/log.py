@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -31,19 +32,29 @@ def audit_path(settings: HubSettings) -> Path:
 class AuditLog:
     """Writes in a thread of its own, from `start` to `stop`. See `port.Audit`."""
 
-    def __init__(self, file: AuditFile, *, on_failure: OnAuditFailure) -> None:
+    def __init__(
+        self,
+        file: AuditFile,
+        *,
+        on_failure: OnAuditFailure,
+        on_failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._file = file
+        self._on_failed = on_failed
         self._refuse = on_failure is OnAuditFailure.REFUSE
         self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.failed = 0
 
     @classmethod
-    def of(cls, settings: HubSettings) -> AuditLog:
-        """Return the log that `settings` describe, not started."""
+    def of(cls, settings: HubSettings, on_failed: Callable[[], None] = lambda: None) -> AuditLog:
+        """Return the log that `settings` describe, not started.
+
+        Args:
+            on_failed: called for each write that failed.
+        """
         keeping = Keeping(settings.audit_max_bytes, settings.audit_keep_files, shared=True)
         file = AuditFile(audit_path(settings), keeping)
-        return cls(file, on_failure=settings.audit_on_failure)
+        return cls(file, on_failure=settings.audit_on_failure, on_failed=on_failed)
 
     def start(self) -> None:
         """Open the files and begin.
@@ -96,7 +107,7 @@ class AuditLog:
         try:
             self._file.write([entry.document() for entries, _ in batch for entry in entries])
         except OSError as error:
-            self.failed += 1
+            self._on_failed()
             refused = _error(error) if self._refuse else None
         for _, answer in batch:
             if refused is None:

@@ -25,6 +25,7 @@ from chamberlain_hub.dispatch.results import Results
 from chamberlain_hub.dispatch.sweep import Sweep
 from chamberlain_hub.dispatch.tending import Tending
 from chamberlain_hub.dispatch.unused_users import UnusedUsers
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 from chamberlain_wire import topology
 from chamberlain_wire.broker.port import (
@@ -57,6 +58,7 @@ class DispatchSettings:
     session_idle_s: float = 600.0
     result_queue_expires_s: float = 86400.0
     audit: Audit = field(default_factory=Unaudited)
+    metrics: HubMetrics = field(default_factory=HubMetrics)
 
 
 class Dispatcher:
@@ -70,6 +72,7 @@ class Dispatcher:
 
     Attributes:
         outbox, queues, commands, credentials, failures, sweep: for the parts above.
+        metrics: what Prometheus may know.
         link_up: whether the broker is there at this moment.
     """
 
@@ -84,13 +87,14 @@ class Dispatcher:
         on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         clock = settings.clock
+        self.metrics = settings.metrics
         self.link_up = False
         self._on_refused = on_refused
         self._consuming = False
         self._users = users
         self._broker = broker = connect(self._on_link)
         self.queues = Queues(broker, result_queue_expires_s=settings.result_queue_expires_s)
-        ports = Ports(store, broker, self.queues, clock, settings.audit)
+        ports = Ports(store, broker, self.queues, clock, settings.audit, settings.metrics)
         self.credentials = Credentials(store, users, settings.address, clock=clock)
         self.outbox = Outbox(ports, on_trouble=self._send_again_soon)
         self.commands = Commands(

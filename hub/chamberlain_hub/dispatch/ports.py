@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chamberlain_hub.audit.port import Audit, Unaudited
 from chamberlain_hub.dispatch.queues import Queues
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import TopologyBroker
 
@@ -25,3 +26,4 @@ class Ports:
     queues: Queues
     clock: Callable[[], float]
     audit: Audit = field(default_factory=Unaudited)
+    metrics: HubMetrics = field(default_factory=HubMetrics)

@@ -8,6 +8,7 @@ once more.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -56,6 +57,7 @@ class Results:
         self._broker = ports.broker
         self._clock = ports.clock
         self._audit = ports.audit
+        self._metrics = ports.metrics
         self._batches: Batches[Delivery] = Batches("results", self._handle, most=PREFETCH)
 
     def start(self) -> None:
@@ -75,6 +77,8 @@ class Results:
         taken = [(delivery, item) for delivery in batch if (item := self._read(delivery))]
         finished = self._store.finish([item for _, item in taken], now)
         noted = self._audit.put(*ends(finished))
+        for state, count in Counter(task.state for task in finished if task.first).items():
+            self._metrics.moved(state, count)
         # What the store gives back is in our order, less what it left out.
         place = 0
         for delivery, item in taken:

@@ -186,6 +186,7 @@ class Submissions:
         fresh = self._store.add_tasks(
             owner, user_endpoint.endpoint, user_endpoint.id, prepared.group, new, now
         )
+        self._dispatcher.metrics.moved(TaskState.RECEIVED, len(fresh))
         self._dispatcher.outbox.send(_row(task, prepared, now) for task in new if task.id in fresh)
         if not prepared.live:
             # Its start may have come to an end while these tasks were not stored yet.

@@ -19,7 +19,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.integration.hub.players import WAIT_S, Caller, Manager, Sdk, eventually
 
-from chamberlain_hub.api.app import make_app
+from chamberlain_hub.api.app import make_app, serve_metrics
 from chamberlain_hub.api.refusals import Refusals
 from chamberlain_hub.api.services import Services
 from chamberlain_hub.audit.log import AuditLog
@@ -32,6 +32,7 @@ from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.domain.endpoint_life import is_online
 from chamberlain_hub.domain.task import NewTask
 from chamberlain_hub.identity.keys import public_keys_b64
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.schema import user_endpoints
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
@@ -101,16 +102,19 @@ class World:
     port: int = 0
 
     def start(self) -> None:
-        settings = HubSettings(data_dir=self.folder, **self.settings)
+        settings = HubSettings(data_dir=self.folder, **({"metrics_listen": ""} | self.settings))
         self.store = Store.open(self.database_url)
-        self.audit = AuditLog.of(settings)
+        metrics = HubMetrics()
+        self.audit = AuditLog.of(settings, metrics.audit_failed)
         self.audit.start()
         self.dispatcher = Dispatcher(
             self.store,
             self.side.make,
             self.side.users(),
             self.key,
-            DispatchSettings(address=self.side.address, sweep_period_s=0.2, audit=self.audit),
+            DispatchSettings(
+                address=self.side.address, sweep_period_s=0.2, audit=self.audit, metrics=metrics
+            ),
         )
         services = Services(
             store=self.store,
@@ -122,6 +126,7 @@ class World:
             audit=self.audit,
             refusals=Refusals(self.audit),
         )
+        self._end_metrics = serve_metrics(services)
         listener = socket.socket()
         # A hub that is started again is where it was: its callers know no other place.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -171,6 +176,7 @@ class World:
         self._server.should_exit = True
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
+        self._end_metrics()
         self.store.close()
         self.audit.stop()
 

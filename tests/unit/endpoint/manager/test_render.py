@@ -296,7 +296,8 @@ def test_options_too_large_or_too_deep_are_refused(options: dict[str, Any], word
 def test_a_configuration_too_large_is_refused_with_its_size_and_the_limit() -> None:
     template = (
         "engine:\n  type: ThreadPoolEngine\n"
-        "  available_accelerators: [{% for i in range(7000) %}aaaaaaaa,{% endfor %}]"
+        "allowed_functions: [{% for i in range(1900) %}"
+        "00000000-0000-4000-8000-000000000000,{% endfor %}]"
     )
     word, public = refusal(template)
     assert word == ErrorCode.CONFIG_INVALID
