@@ -76,6 +76,8 @@ class ManagerSettings(_Model):
         token_file: *extension*: file with the hub token of the endpoint's owner.
         launcher_socket: *extension*: Unix socket of the launcher.
         state_dir: *extension*: folder of the manager's own records.
+        metrics_listen: *extension*: `HOST:PORT` where Prometheus finds the metrics, without a
+            login; None: nowhere.
         allowed_functions: *extension*: entries may name the hash of a function's code, see
             `chamberlain_wire.allowed`.
         authentication_policy_terms: *extension*: what the policy demands, sent to the hub. A
@@ -112,6 +114,7 @@ class ManagerSettings(_Model):
     token_file: Path | None = None
     launcher_socket: Path | None = None
     state_dir: Path | None = None
+    metrics_listen: Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")] | None = None
 
     @field_validator("allowed_functions", mode="before")
     @classmethod
@@ -172,7 +175,9 @@ class ManagerSettings(_Model):
     def for_templates(self) -> dict[str, Any]:
         """Return what a template sees as `_GC.parent_config`: the public keys."""
         ours = {"config_file", "endpoint_id", "hub_url", "token_file"}
-        return self.model_dump(mode="json", exclude=ours | {"launcher_socket", "state_dir"})
+        return self.model_dump(
+            mode="json", exclude=ours | {"launcher_socket", "state_dir", "metrics_listen"}
+        )
 
 
 def check(path: Path) -> ManagerSettings:

@@ -116,7 +116,7 @@ class World:
                 address=self.side.address, sweep_period_s=0.2, audit=self.audit, metrics=metrics
             ),
         )
-        services = Services(
+        self.services = services = Services(
             store=self.store,
             dispatcher=self.dispatcher,
             submissions=Submissions(self.store, self.dispatcher, self.audit),
