@@ -231,3 +231,12 @@ def test_the_hubs_audit_log_is_whole_after_it(site: Site) -> None:
     assert {"submit", "tasks-ended", "token-made", "endpoint-registered"} <= actions
     accounts = {line.get("account") for line in audit_chain.entries(log)}
     assert "chtestalice" in accounts
+
+
+def test_the_hash_of_a_function_is_printed_for_the_list(site: Site) -> None:
+    with closing(Client(site.hub_url, site.tokens[ALICE])) as client:
+        function = client.register_function(echo)
+    shown = site.endpoint_command("functions", "show", site.name, function)
+    told = site.get(f"/v2/functions/{function}", ALICE)
+    assert shown["sha256"] == told["sha256"]
+    assert shown["entry"] == f"{{id: {function}, sha256: {told['sha256']}}}"
