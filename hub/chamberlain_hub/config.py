@@ -105,6 +105,9 @@ class HubSettings(BaseModel):
         start_timeout_s: how long an asked start may stay undecided before it is asked again.
         session_idle_s: how long an SDK session without a connection keeps its credential.
         result_queue_expires_s: how long the results of a task group wait for their reader.
+        task_idle_s: after so long without a run, the hub gives a task up.
+        result_keep_s: for so long after its end a task and its result can be asked for.
+        user_endpoint_keep_s: for so long the hub remembers a user endpoint that ended.
         trusted_proxies: addresses or networks of the site's own reverse proxies, whose
             `X-Forwarded-For` is believed. Nobody else's is.
         audit_dir: folder of the audit log; None: `data_dir`. One for each hub.
@@ -135,6 +138,9 @@ class HubSettings(BaseModel):
     start_timeout_s: Seconds = 120.0
     session_idle_s: Seconds = 600.0
     result_queue_expires_s: Seconds = 86400.0
+    task_idle_s: Seconds = 14 * 86400.0
+    result_keep_s: Seconds = 30 * 86400.0
+    user_endpoint_keep_s: Seconds = 30 * 86400.0
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split_list)
     ] = ()

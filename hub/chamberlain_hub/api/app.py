@@ -38,6 +38,7 @@ from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.credentials import BrokerAddress
 from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
 from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
+from chamberlain_hub.dispatch.retention import Terms
 from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.identity.keys import FILE_NAME, load_or_make_signing_key, public_keys_b64
 from chamberlain_hub.metrics import HubMetrics, Metered
@@ -126,6 +127,7 @@ def make_services(
             sweep_period_s=settings.sweep_period_s,
             session_idle_s=settings.session_idle_s,
             result_queue_expires_s=settings.result_queue_expires_s,
+            keep=Terms(settings.task_idle_s, settings.result_keep_s, settings.user_endpoint_keep_s),
             audit=audit,
             metrics=metrics,
         ),

@@ -22,6 +22,7 @@ from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.dispatch.queues import Queues
 from chamberlain_hub.dispatch.results import PREFETCH as RESULTS_PREFETCH
 from chamberlain_hub.dispatch.results import Results
+from chamberlain_hub.dispatch.retention import Retention, Terms
 from chamberlain_hub.dispatch.sweep import Sweep
 from chamberlain_hub.dispatch.tending import Tending
 from chamberlain_hub.dispatch.unused_users import UnusedUsers
@@ -57,6 +58,7 @@ class DispatchSettings:
     sweep_period_s: float = 5.0
     session_idle_s: float = 600.0
     result_queue_expires_s: float = 86400.0
+    keep: Terms = field(default_factory=Terms)
     audit: Audit = field(default_factory=Unaudited)
     metrics: HubMetrics = field(default_factory=HubMetrics)
 
@@ -108,7 +110,12 @@ class Dispatcher:
         self.sweep = Sweep(
             self.outbox,
             Tending(ports, self.commands, self.failures),
-            UnusedUsers(ports, users, self.credentials, session_idle_s=settings.session_idle_s),
+            [
+                UnusedUsers(
+                    ports, users, self.credentials, session_idle_s=settings.session_idle_s
+                ).revoke,
+                Retention(ports, self.failures, settings.keep).round,
+            ],
             self.credentials,
             period_s=settings.sweep_period_s,
             ready=lambda: self.link_up,

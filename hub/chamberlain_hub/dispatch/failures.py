@@ -56,6 +56,22 @@ class Failures:
         )
         return len(doomed)
 
+    def fail(
+        self, user_endpoint: EndpointId, tasks: Iterable[TaskId], code: str, message: str
+    ) -> None:
+        """End `tasks` of `user_endpoint`. Should it run one of them later, that changes nothing."""
+        doomed = list(tasks)
+        self._publish(user_endpoint, doomed, code, message)
+        log.info(
+            "tasks failed",
+            extra={
+                "event": "task.failed_by_hub",
+                "user_endpoint": user_endpoint,
+                "code": code,
+                "count": len(doomed),
+            },
+        )
+
     def _publish(
         self, user_endpoint: EndpointId, tasks: Iterable[TaskId], code: str, message: str
     ) -> None:

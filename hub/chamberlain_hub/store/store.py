@@ -18,6 +18,7 @@ from chamberlain_hub.store.functions import Functions
 from chamberlain_hub.store.groups import Groups
 from chamberlain_hub.store.identities import Identities
 from chamberlain_hub.store.results import Results
+from chamberlain_hub.store.retention import Retention
 from chamberlain_hub.store.schema import endpoints, tasks, user_endpoints
 from chamberlain_hub.store.tasks import Tasks
 from chamberlain_hub.store.tokens import Tokens
@@ -37,6 +38,7 @@ class Store(
     Tasks,
     Results,
     Credentials,
+    Retention,
 ):
     """All topics over one connection pool.
 
