@@ -38,7 +38,7 @@ LOOK_EVERY_S = 0.05
 ALWAYS = {"at", "level", "message", "error"}
 KEPT_IN = {
     "token": "the endpoint's token",
-    "signing.key": "the hub's key",
+    "signing_key.pem": "the hub's key",
     "hub.toml": "the hub's broker password",
     "hub.db": "arguments and results until they are fetched",
     "hub.db-wal": "the same",
@@ -149,7 +149,7 @@ def learn(run: Run, site: Site, rabbit: PrivateRabbit, overheard: list[Delivery]
         url = command.kwargs.amqp_creds.task_queue_info.connection_url
         run.keep(f"broker password {number}", urlsplit(url).password or "")
         run.keep(f"statement {number}", command.assertion)
-    key = (site.folder / "hub" / "signing.key").read_text()
+    key = (site.folder / "hub" / "signing_key.pem").read_text()
     longest = max(key.split(), key=len)
     run.keep("the signing key", longest)
     password = urlsplit(rabbit.amqp_url).password or ""
@@ -204,8 +204,6 @@ def test_no_secret_leaves_its_place(
             logs += 1
             if PASSWORD_IN_URL.search(text):
                 hits[f"{path}: an address with a password"] = []
-    print(sorted(str(p) for p in files_of(site, homes) if is_log(p)))
-    print({p.name for p in files_of(site, homes) if run.in_text(p.read_bytes())})
     assert hits == {}
     assert logs >= 4
 
