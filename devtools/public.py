@@ -13,7 +13,7 @@ from typing import Final
 from devtools.environment import pip_install
 from devtools.paths import ROOT
 
-PACKAGES: Final = ("globus-identity-mapping==0.5.0",)
+PACKAGES: Final = ("globus-identity-mapping==0.5.0", "globus-compute-common==1.0.0")
 """Exact versions: a difference that a test lists is one from these."""
 
 _FOLDER: Final = ROOT / ".venv-public"

@@ -118,7 +118,8 @@ class HubSide:
                 report = self.heartbeats.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise TimeoutError("no such heartbeat came") from None
-            if wanted(report.seen):
+            # A report of running tasks alone is no heartbeat.
+            if report.seen and wanted(report.seen):
                 return report.seen
 
     def credentials(self, url: str | None = None) -> dict[str, Any]:
@@ -173,6 +174,7 @@ class UserEndpointProcess:
         *,
         lease_s: float = 30.0,
         url: str | None = None,
+        environment: Mapping[str, str] | None = None,
         **order: Any,
     ) -> None:
         self.began = time.monotonic()
@@ -188,6 +190,7 @@ class UserEndpointProcess:
                 "HOME": str(state_dir),
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "C.UTF-8",
+                **(environment or {}),
             },
             start_new_session=True,
         )

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
         SerializationError,
         TaskExecutionFailed,
         TaskPendingError,
+        TaskTimeoutError,
         VersionMismatchWarning,
     )
     from chamberlain.executor import Executor
     from chamberlain.futures import ChamberlainFuture
+    from chamberlain.logs import TaskLogs
     from chamberlain.progress import as_completed
     from chamberlain.shell import MPIFunction, ShellFunction, ShellResult
     from chamberlain_wire.serialize import Serializer, assume_installed, serializer
@@ -58,7 +60,9 @@ __all__ = [
     "ShellFunction",
     "ShellResult",
     "TaskExecutionFailed",
+    "TaskLogs",
     "TaskPendingError",
+    "TaskTimeoutError",
     "VersionMismatchWarning",
     "as_completed",
     "assume_installed",
@@ -74,6 +78,7 @@ _ELSEWHERE = {
     "Serializer": "chamberlain_wire.serialize",
     "ShellFunction": "chamberlain.shell",
     "ShellResult": "chamberlain.shell",
+    "TaskLogs": "chamberlain.logs",
     "as_completed": "chamberlain.progress",
     "assume_installed": "chamberlain_wire.serialize",
     "serializer": "chamberlain_wire.serialize",

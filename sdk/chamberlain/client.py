@@ -9,12 +9,20 @@ from typing import Any, Final
 
 from chamberlain import config
 from chamberlain.batch import Batch
-from chamberlain.errors import TaskPendingError
+from chamberlain.cancelling import cancel_tasks
+from chamberlain.errors import HubError, TaskPendingError
 from chamberlain.functions import Function, registration
 from chamberlain.hardware import report
+from chamberlain.logs import TaskLogs, from_document
 from chamberlain.outcomes import from_rest, value_of
 from chamberlain.rest import Rest
-from chamberlain_wire.ids import parse_endpoint_id, parse_function_id, parse_task_id
+from chamberlain_wire.errors import ErrorCode
+from chamberlain_wire.ids import (
+    parse_endpoint_id,
+    parse_function_id,
+    parse_task_group_id,
+    parse_task_id,
+)
 from chamberlain_wire.messages import Result
 from chamberlain_wire.serialize import (
     DEFAULT,
@@ -22,6 +30,7 @@ from chamberlain_wire.serialize import (
     pack_function,
     pack_source,
 )
+from chamberlain_wire.states import CancelAnswer
 
 _AT_ONCE: Final = 500
 
@@ -205,6 +214,13 @@ class Client:
         document = self.get_task(task_id)
         return self._value(str(task_id), document)
 
+    def get_task_logs(self, task_id: Id) -> TaskLogs:
+        """Return what a task of yours printed: the end of its standard output and error.
+
+        Where there is nothing, `captured` is False and `reason` says why.
+        """
+        return from_document(self.rest.get(f"/v3/tasks/{parse_task_id(str(task_id))}/logs"))
+
     def get_batch_result(self, task_ids: Iterable[Id]) -> dict[str, dict[str, Any]]:
         """Return for each task `status`, `pending`, and `result` or `exception` when it ended.
 
@@ -233,13 +249,38 @@ class Client:
         return found
 
     def tasks(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
-        """Return your own tasks, newest first.
+        """Return your own tasks, newest first; `usage` is what each one used, where known.
 
         Args:
             state: only those in this state, such as `failed`.
         """
         query = {"limit": str(limit), **({"state": state} if state else {})}
         return list(self.rest.get("/v3/tasks", **query)["tasks"])
+
+    def cancel_task(self, task_id: Id) -> str:
+        """Cancel a task of yours; see `cancel_tasks`.
+
+        Raises:
+            NotFoundError: there is no such task, or it is somebody else's.
+        """
+        (answer,) = self.cancel_tasks([task_id]).values()
+        if answer == CancelAnswer.UNKNOWN:
+            raise HubError.answered(404, ErrorCode.TASK_NOT_FOUND, f"There is no task {task_id}.")
+        return answer
+
+    def cancel_tasks(self, task_ids: Iterable[Id]) -> dict[str, str]:
+        """Cancel tasks of yours, and return what becomes of each.
+
+        `cancelled`: it will not run, or what comes of it is dropped. `asked`: the same, and its
+        user endpoint was told to end it; `get_task` tells in `cancellation` what became of it.
+        `ended`: it had ended before. `unknown`: there is no such task, or it is not yours.
+        """
+        return cancel_tasks(self.rest, [parse_task_id(str(task_id)) for task_id in task_ids])
+
+    def group_task_ids(self, task_group_id: Id) -> list[str]:
+        """Return the ids of the tasks of a task group of yours, in the order of their submit."""
+        group = parse_task_group_id(str(task_group_id))
+        return [one["id"] for one in self.rest.get(f"/v2/taskgroup/{group}")["tasks"]]
 
     def close(self) -> None:
         """Close idle connections."""

@@ -27,6 +27,7 @@ __all__ = [
     "SerializationError",
     "TaskExecutionFailed",
     "TaskPendingError",
+    "TaskTimeoutError",
     "VersionMismatchWarning",
 ]
 
@@ -146,7 +147,19 @@ class TaskExecutionFailed(ChamberlainError):  # noqa: N818 - the name that users
         return f"task {self.task_id} failed{f' on {host}' if host else ''}:\n{indented}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.remote_traceback, self.word, self.task_id, self.details)
+        return _rebuild, (
+            *(type(self), self.remote_traceback, self.word, self.task_id, self.details),
+        )
+
+
+class TaskTimeoutError(TaskExecutionFailed):
+    """The task took longer than it may; the text names the limit and who set it.
+
+    Ask for more with `task_timeout_s` in `resource_specification`, where it was your own limit;
+    otherwise ask whoever runs the endpoint, or make the task smaller.
+    """
+
+    code = ErrorCode.TASK_TIMEOUT
 
 
 class VersionMismatchWarning(UserWarning):
@@ -157,8 +170,10 @@ class VersionMismatchWarning(UserWarning):
     """
 
 
-def _rebuild(text: str, word: str, task_id: str, details: dict[str, Any]) -> TaskExecutionFailed:
-    return TaskExecutionFailed(text, word=word, task_id=task_id, details=details)
+def _rebuild(
+    kind: type[TaskExecutionFailed], text: str, word: str, task_id: str, details: dict[str, Any]
+) -> TaskExecutionFailed:
+    return kind(text, word=word, task_id=task_id, details=details)
 
 
 _BY_STATUS: dict[int, type[HubError]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Final
 
 from chamberlain.errors import InvalidRequestError
@@ -11,7 +12,8 @@ from chamberlain_wire.errors import SerializationError
 from chamberlain_wire.serialize.packing import strategy
 
 _COUNTS: Final = ("num_nodes", "ranks_per_node", "num_ranks")
-_KEYS: Final = (*_COUNTS, "launcher_options", "priority")
+_TIMEOUT: Final = "task_timeout_s"
+_KEYS: Final = (*_COUNTS, "launcher_options", "priority", _TIMEOUT)
 
 
 def check_resources(given: Mapping[str, Any] | None) -> None:
@@ -29,13 +31,7 @@ def check_resources(given: Mapping[str, Any] | None) -> None:
                 f"has the key {key!r}; "
                 + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}.")
             )
-        if key == "launcher_options":
-            if not isinstance(value, str):
-                _refuse(f"{key} is {value!r}; it must be text, such as '--bind-to core'.")
-        elif isinstance(value, bool) or not isinstance(value, int):
-            _refuse(f"{key} is {value!r}; it must be a whole number.")
-        elif key in _COUNTS and value < 1:
-            _refuse(f"{key} is {value}; it must be 1 or more.")
+        _check_value(key, value)
     nodes, per_node, ranks = (given.get(key) for key in _COUNTS)
     if nodes and per_node and ranks and nodes * per_node != ranks:
         _refuse(
@@ -44,6 +40,19 @@ def check_resources(given: Mapping[str, Any] | None) -> None:
         )
     if nodes and ranks and ranks % nodes:
         _refuse(f"says num_ranks {ranks}, which {nodes} nodes (num_nodes) cannot share evenly.")
+
+
+def _check_value(key: str, value: Any) -> None:
+    if key == _TIMEOUT:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+            _refuse(f"{key} is {value!r}; it must be a number of seconds above 0.")
+    elif key == "launcher_options":
+        if not isinstance(value, str):
+            _refuse(f"{key} is {value!r}; it must be text, such as '--bind-to core'.")
+    elif isinstance(value, bool) or not isinstance(value, int):
+        _refuse(f"{key} is {value!r}; it must be a whole number.")
+    elif key in _COUNTS and value < 1:
+        _refuse(f"{key} is {value}; it must be 1 or more.")
 
 
 def check_mpi(given: Mapping[str, Any] | None) -> None:

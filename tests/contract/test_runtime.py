@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests import container_host as containers
 from tests.launcher_builders import UEP, make_spec, own_account
 
 from chamberlain_endpoint.launcher.loop import Loop
+from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
 from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, Runtime, StartFailedError
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
@@ -27,10 +29,11 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.exits: list[Exit] = []
+        self.account = own_account()
 
     def start(self, behaviour: str, user_endpoint: str = UEP, **changes: object) -> LaunchSpec:
         spec = make_spec(
-            self.folder, behaviour, user_endpoint=user_endpoint, account=own_account(), **changes
+            self.folder, behaviour, user_endpoint=user_endpoint, account=self.account, **changes
         )
         self.runtime.start(spec)
         return spec
@@ -105,22 +108,52 @@ class ProcessBench(Bench):
         self.until(lambda: b"serving" in process.tails[process.stderr])
 
 
+class ContainerBench(Bench):
+    """Real containers of the host's engine; time passes by turning the loop."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.account = containers.account()
+        self.loop = Loop()
+        self.runtime = ContainerRuntime(self.loop, containers.settings(folder))
+        self.runtime.open(self.exits.append)
+        self.until(lambda: self.runtime._is_known)  # type: ignore[attr-defined]
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + DEADLINE_S
+        while not is_so():
+            assert time.monotonic() < until, "it did not happen in time"
+            self.loop.call_later(0.05, lambda: None)
+            self.loop.turn()
+
+    def kept_bytes(self) -> int:
+        kept = self.runtime._containers  # type: ignore[attr-defined]
+        return len(kept[UEP].stream.tail)
+
+    def until_serving(self, user_endpoint: str = UEP) -> None:
+        kept = self.runtime._containers  # type: ignore[attr-defined]
+        self.until(lambda: b"serving" in kept[user_endpoint].stream.tail)
+
+
 @pytest.fixture(
     params=[
         pytest.param("memory"),
         pytest.param("swept", marks=pytest.mark.slow),
         pytest.param("own space", marks=[pytest.mark.slow, pytest.mark.needs_root]),
+        pytest.param("container", marks=[pytest.mark.slow, pytest.mark.needs_podman]),
     ]
 )
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made: Bench
     if request.param == "memory":
         made = MemoryBench(tmp_path)
+    elif request.param == "container":
+        made = ContainerBench(tmp_path)
     else:
         made = ProcessBench(tmp_path, may_own_space=request.param == "own space")
     yield made
     made.runtime.close()
-    if isinstance(made, ProcessBench):
+    if isinstance(made, ProcessBench | ContainerBench):
         made.loop.close()
 
 

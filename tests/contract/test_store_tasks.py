@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from chamberlain_hub.domain.endpoint import UserEndpoint
@@ -17,6 +18,7 @@ from chamberlain_hub.domain.errors import TaskIdTakenError
 from chamberlain_hub.domain.task import FinishedTask, NewTask, ReceivedResult
 from chamberlain_hub.store.store import Store
 from chamberlain_wire import codec
+from chamberlain_wire.details import Usage
 from chamberlain_wire.ids import (
     EndpointId,
     FunctionId,
@@ -377,3 +379,16 @@ def test_a_submit_of_128_and_a_batch_of_100_results_take_milliseconds(
     # 6 and 8 ms when the machine is idle; the bound leaves room for a busy one.
     assert statistics.median(add_ms) < 60, add_ms
     assert statistics.median(finish_ms) < 80, finish_ms
+
+
+def test_what_a_task_used_is_listed_without_its_result(store: Store, caller: Caller) -> None:
+    used, silent = caller.submit(store, 2)
+    usage = Usage(started_at=1.0, ended_at=2.5, cpu_s=0.5, hostname="n", job_id="7")
+    result = Result(task_id=used, data="packed", details={"usage": usage})
+    # As it is read from the broker.
+    result = codec.decode(codec.encode(result), Result)
+    store.finish(
+        [ReceivedResult(caller.user_endpoint, result, b"body"), caller.success(silent)], AT
+    )
+    listed = {task.id: task.usage for task in store.tasks_of(caller.owner, 10)}
+    assert listed == {used: msgspec.to_builtins(usage), silent: None}

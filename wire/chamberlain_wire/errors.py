@@ -34,6 +34,7 @@ class ErrorCode(StrEnum):
     RESULT_TOO_LARGE = "MaxResultSizeExceeded"
     TASK_LOST = "TASK_LOST"
     TASK_CANCELLED = "TASK_CANCELLED"
+    TASK_TIMEOUT = "TASK_TIMEOUT"
     TASK_EXPIRED = "TASK_EXPIRED"
     # Words of the endpoint's verdict.
     IDENTITY_NOT_MAPPED = "IDENTITY_NOT_MAPPED"

@@ -10,6 +10,12 @@ MAX_SUBMIT_BYTES: Final = 10 * 1024 * 1024
 MAX_RESULT_BYTES: Final = 10 * 1024 * 1024
 """Largest packed result of one task; a larger one ends the task with RESULT_TOO_LARGE."""
 
+TASK_OUTPUT_BYTES: Final = 64 * 1024
+"""How much of the end of each output stream of a task is kept, unless a template says else."""
+
+MAX_TASK_OUTPUT_BYTES: Final = 1024 * 1024
+"""The most that a template may ask to keep, and anybody shows, of one output stream."""
+
 MAX_FUNCTION_BYTES: Final = 5 * 1024 * 1024
 """Largest registered function."""
 

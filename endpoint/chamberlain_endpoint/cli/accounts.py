@@ -6,12 +6,15 @@ import pwd
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import SERVICE_ACCOUNT
 
 _TIMEOUT_S = 60.0
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
 
 
 def ensure_service_account() -> tuple[pwd.struct_passwd, bool]:
@@ -54,7 +57,10 @@ def ensure_service_account() -> tuple[pwd.struct_passwd, bool]:
 
 
 def run_as(
-    account: pwd.struct_passwd | None, arguments: list[str], given: str = ""
+    account: pwd.struct_passwd | None,
+    arguments: list[str],
+    given: str = "",
+    timeout_s: float = _TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run our own interpreter with `arguments` as `account` (None: as ourselves).
 
@@ -69,9 +75,9 @@ def run_as(
             input=given,
             capture_output=True,
             text=True,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/"},
+            env=_ENVIRONMENT,
             cwd="/",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             user=account.pw_uid if account else None,
             group=account.pw_gid if account else None,
@@ -81,7 +87,38 @@ def run_as(
         name = "it" if account is None else account.pw_name
         raise CommandFailedError(_cannot_run(name)) from None
     except subprocess.TimeoutExpired:
-        raise CommandFailedError(f"No answer within {_TIMEOUT_S:.0f} s.") from None
+        raise CommandFailedError(f"No answer within {timeout_s:.0f} s.") from None
+
+
+@contextmanager
+def started_as(
+    account: pwd.struct_passwd | None, arguments: list[str]
+) -> Iterator[subprocess.Popen[str]]:
+    """Start our own interpreter as `run_as` does, to be read while it runs; it ends with the block.
+
+    Raises:
+        CommandFailedError: the account cannot execute our interpreter.
+    """
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_ENVIRONMENT,
+            cwd="/",
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    except PermissionError:
+        raise CommandFailedError(_cannot_run(account.pw_name if account else "it")) from None
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def prove_can_run(account: pwd.struct_passwd) -> None:

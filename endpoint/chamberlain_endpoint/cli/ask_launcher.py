@@ -15,6 +15,8 @@ from chamberlain_endpoint.cli.accounts import run_as
 from chamberlain_endpoint.cli.errors import CommandFailedError
 
 _MODULE: Final = "chamberlain_endpoint.launcher.explain"
+_TRY_S: Final = 150.0
+_TRY: Final = "chamberlain_endpoint.launcher.try_container"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,21 @@ def explain(
         account=answer.get("account"),
         refused=answer.get("refused", ""),
     )
+
+
+def try_container(launcher_toml: Path, account: str) -> list[dict[str, str]]:
+    """Return the links of a throwaway container of `account`: `link`, `state`, `said`, `todo`.
+
+    Raises:
+        CommandFailedError: the launcher's code gave no answer.
+    """
+    arguments = ["-m", _TRY, "--config", str(launcher_toml), "--account", account]
+    done = run_as(None, arguments, timeout_s=_TRY_S)
+    if done.returncode != 0:
+        why = done.stderr.strip()[-300:] or f"it ended with {done.returncode}"
+        raise CommandFailedError(f"The launcher's code could not try it: {why}")
+    links: list[dict[str, str]] = json.loads(done.stdout)
+    return links
 
 
 def _ask(question: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from chamberlain_endpoint.manager import config as manager_config
 from chamberlain_endpoint.manager.config import ManagerSettings
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
 from chamberlain_endpoint.manager.site import SiteFiles
+from chamberlain_endpoint.rendered.task_timeout import VARIABLE
 
 _MAX_SHOWN_CHARS: Final = 300
 
@@ -157,7 +158,10 @@ def _environment_findings(file: Path, cause: str) -> Iterator[Finding]:
         if not isinstance(value, str) or not name or "=" in str(name)
     ]
     if not wrong:
-        yield Finding(file, line_in(cause), " ".join(cause.split()))
+        line = line_in(cause)
+        if VARIABLE in cause:
+            line = yaml_line(file.read_text(), [VARIABLE])
+        yield Finding(file, line, " ".join(cause.split()))
     for name in wrong:
         line = yaml_line(file.read_text(), [name])
         yield Finding(file, line, f"{name}: is no pair of a variable's name and a text")

@@ -83,6 +83,16 @@ def examine(endpoint: Known, username: str | None) -> Iterator[LinkReport]:
     yield _mapping(endpoint, username or str(who.get("preferred_username")), str(who.get("sub")))
 
 
+def examine_as(endpoint: Known, account: str) -> Iterator[LinkReport]:
+    """Yield the links of a throwaway container of the local account `account`. Root only.
+
+    Raises:
+        CommandFailedError: the launcher's code gave no answer.
+    """
+    for row in ask_launcher.try_container(endpoint.layout.launcher_toml, account):
+        yield LinkReport(row["link"], State(row["state"]), row["said"], row["todo"])
+
+
 def _files(endpoint: Known) -> LinkReport:
     found = check_files.check(endpoint.layout.config).findings
     if not found:

@@ -19,15 +19,30 @@ _COLOURS: Final = {State.GOOD: "green", State.BAD: "red", State.UNKNOWN: "yellow
 @cli.command("doctor")
 @click.argument("name")
 @click.option("-u", "--username", help="A caller whose account is looked for. Default: the owner.")
+@click.option(
+    "--as",
+    "account",
+    metavar="ACCOUNT",
+    help="Run the chain of this local account in a throwaway container instead. Root only.",
+)
 @common
-def doctor_command(name: str, username: str | None, config_dir: Path | None, as_json: bool) -> None:
+def doctor_command(
+    name: str,
+    username: str | None,
+    account: str | None,
+    config_dir: Path | None,
+    as_json: bool,
+) -> None:
     """Look at every link of the chain on this host, and say what to do about each that is bad.
 
     Files, supervisord, launcher and manager, disk, hub, clock, token, broker, heartbeat, and
-    the caller's account. Nothing is changed. The exit code is 1 when a link is bad.
+    the caller's account; with --as: engine, container, home, munge and the scheduler's
+    commands, from inside. Nothing is changed. The exit code is 1 when a link is bad.
     """
     reports = []
-    for report in doctor.examine(daemons.known(name, config_dir), username):
+    endpoint = daemons.known(name, config_dir)
+    found = doctor.examine_as(endpoint, account) if account else doctor.examine(endpoint, username)
+    for report in found:
         reports.append(report)
         if not as_json:
             word = click.style(f"{report.state:<7}", fg=_COLOURS[report.state])

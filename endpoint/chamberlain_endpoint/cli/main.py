@@ -18,6 +18,7 @@ from chamberlain_endpoint.cli import (
     configure_command,
     function_commands,
     help_commands,
+    image_commands,
     life_commands,
     lint_commands,
     shell_commands,
@@ -29,6 +30,7 @@ from chamberlain_wire.errors import ChamberlainError
 
 COMMANDS: Final = (
     configure_command,
+    image_commands,
     life_commands,
     token_commands,
     boot_commands,

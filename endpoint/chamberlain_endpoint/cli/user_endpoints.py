@@ -104,15 +104,21 @@ def stop_command(
     show_default=True,
     help="How many lines of the end.",
 )
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 @common
 def logs_command(
-    name: str, user_endpoint: str, lines: int, config_dir: Path | None, as_json: bool
+    name: str, user_endpoint: str, lines: int, follow: bool, config_dir: Path | None, as_json: bool
 ) -> None:
     """Print the end of the log of USER_ENDPOINT, which may have ended."""
+    if follow and as_json:
+        raise click.UsageError("--follow prints lines as they come, and --json one document.")
     endpoint = daemons.known(name, config_dir)
     wanted = _parsed(user_endpoint)
     uid = _uid_of(endpoint.settings.accounts_dir, wanted)
     path = endpoint.settings.accounts_dir / str(uid) / wanted / "endpoint.log"
+    if follow:
+        _follow_as(uid, path, lines)
+        return
     text = _read_as(uid, path, lines)
     if as_json:
         document = {"user_endpoint": wanted, "path": str(path), "lines": text.splitlines()}
@@ -164,16 +170,35 @@ def _uid_of(accounts_dir: Path, wanted: str) -> int:
 
 
 def _read_as(uid: int, path: Path, lines: int) -> str:
+    done = accounts.run_as(_account(uid), ["-m", _READER, str(path), str(lines)])
+    if done.returncode != 0:
+        raise _unreadable(path, done.stderr)
+    return without_controls(done.stdout)
+
+
+def _follow_as(uid: int, path: Path, lines: int) -> None:
+    arguments = ["-m", _READER, str(path), str(lines), str(os.getpid())]
+    with accounts.started_as(_account(uid), arguments) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        try:
+            for line in reader.stdout:
+                click.echo(without_controls(line), nl=False)
+        except KeyboardInterrupt:
+            return
+        if reader.wait() != 0:
+            raise _unreadable(path, reader.stderr.read())
+
+
+def _account(uid: int) -> pwd.struct_passwd | None:
     try:
-        account = None if uid == os.geteuid() else pwd.getpwuid(uid)
+        return None if uid == os.geteuid() else pwd.getpwuid(uid)
     except KeyError:
         raise CommandFailedError(f"There is no account with uid {uid} any more.") from None
-    done = accounts.run_as(account, ["-m", _READER, str(path), str(lines)])
-    if done.returncode != 0:
-        raise CommandFailedError(
-            f"{path} cannot be read: {without_controls(done.stderr.strip())[-500:]}"
-        )
-    return without_controls(done.stdout)
+
+
+def _unreadable(path: Path, why: str) -> CommandFailedError:
+    return CommandFailedError(f"{path} cannot be read: {without_controls(why.strip())[-500:]}")
 
 
 def _when(at: float) -> str:

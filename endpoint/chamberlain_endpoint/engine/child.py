@@ -1,11 +1,14 @@
-"""A worker process of the process pool: `python -I -m chamberlain_endpoint.engine.child FD PID`.
+"""A worker process of the process pool: `... -m chamberlain_endpoint.engine.child FD PID OUT ERR`.
 
 Reads packed jobs from the socket FD, one after the other, and answers each with its encoded
-result. Ends when the socket does, or when process PID, who started it, is gone.
+result. Ends when the socket does, or when process PID, who started it, is gone. What tasks
+print goes to the files OUT and ERR, which PID can read when this process has died.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import sys
 from multiprocessing.connection import Connection
 
@@ -16,8 +19,14 @@ def main() -> None:
     """Serve until the other end closes."""
     tie(int(sys.argv[2]))
     line = Connection(int(sys.argv[1]))
-    from chamberlain_endpoint.engine import worker
+    from chamberlain_endpoint.engine import capture, worker
 
+    fds = int(sys.argv[3]), int(sys.argv[4])
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    capture.use_files(fds)
+    # C code that crashes says at least where.
+    faulthandler.enable(all_threads=False)
     worker.warm()
     try:
         while True:

@@ -75,6 +75,7 @@ class ParslEngine:
         self._lock = threading.RLock()
         self._interchange: Interchange | None = None
         self._running: dict[TaskId, object] = {}
+        self._recalled: set[TaskId] = set()
         self._capacity = 0
         self._waiting = 0
         self._scaling = False
@@ -132,8 +133,15 @@ class ParslEngine:
             self._on_report(Returned(job.task_id))
 
     def cancel(self, task_id: TaskId) -> bool:
-        """See `port.Engine.cancel`. Parsl cannot end a task that was handed over."""
-        return False
+        """See `port.Engine.cancel`. The worker is killed on its node, whichever that is."""
+        with self._lock:
+            if task_id not in self._running or self._interchange is None:
+                return False
+            # For who looks for a fault, workers are as Parsl made them.
+            if self._config.worker_debug or not self._interchange.recall(task_id):
+                return False
+            self._recalled.add(task_id)
+        return True
 
     def status(self) -> EngineStatus:
         """See `port.Engine.status`."""
@@ -333,6 +341,7 @@ class ParslEngine:
         """Part with interchange and blocks, and report what they had."""
         with self._lock:
             had, self._running = list(self._running), {}
+            self._recalled.clear()
             self._capacity = 0
         log.warning(
             "engine lost", extra={"event": "engine.lost", "count": len(had), "reason": reason}
@@ -367,12 +376,18 @@ class ParslEngine:
                 # Dropped, and reported as lost.
                 return
             del self._running[task_id]
+            if task_id in self._recalled and self._interchange is not None:
+                self._recalled.discard(task_id)
+                self._interchange.ended(task_id)
         error = future.exception()
         if error is None:
             self._bad_starts = 0
             self._on_report(Finished(task_id, future.result()))
             return
-        from chamberlain_endpoint.engine.parsl_engine import why_lost
+        from chamberlain_endpoint.engine.parsl_engine import was_not_begun, why_lost
 
+        if was_not_begun(error):
+            self._on_report(Returned(task_id))
+            return
         self._on_report(Lost(task_id, why_lost(error)))
         self._calls.put(self._look)

@@ -10,7 +10,12 @@ import logging
 import os
 import queue
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
+from chamberlain_endpoint.engine import time_limit
 from chamberlain_endpoint.engine.port import (
     CapacityChanged,
     EngineStatus,
@@ -19,11 +24,15 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Lost,
     OnReport,
+    Returned,
 )
 from chamberlain_endpoint.rendered.settled import ThreadPoolEngine
 from chamberlain_wire.ids import TaskId
 
 log = logging.getLogger(__name__)
+
+_GRACE_S: Final = 2.0
+"""How long a thread may take to end when its time is up, before it is answered for."""
 
 
 def default_workers() -> int:
@@ -41,6 +50,8 @@ class ThreadEngine:
         self._threads: list[threading.Thread] = []
         self._queued: set[TaskId] = set()
         self._running: set[TaskId] = set()
+        # Tasks that did not end with their time: answered already, and still in a thread.
+        self._stuck: set[TaskId] = set()
         self._lock = threading.Lock()
         self._on_report: OnReport = lambda report: None
 
@@ -54,7 +65,7 @@ class ThreadEngine:
     @property
     def capacity(self) -> int:
         """See `port.Engine.capacity`."""
-        return self._workers
+        return max(0, self._workers - len(self._stuck))
 
     def want(self, waiting: int) -> None:
         """See `port.Engine.want`. Threads are there when they are needed."""
@@ -80,7 +91,7 @@ class ThreadEngine:
             if task_id not in self._queued:
                 return False
             self._queued.discard(task_id)
-        self._on_report(Lost(task_id, "The task was cancelled."))
+        self._on_report(Returned(task_id))
         return True
 
     def status(self) -> EngineStatus:
@@ -111,10 +122,42 @@ class ThreadEngine:
                     continue
                 self._queued.discard(job.task_id)
                 self._running.add(job.task_id)
-            report = _run(job)
+            with self._answered_in_time(job):
+                report = _run(job)
             with self._lock:
                 self._running.discard(job.task_id)
-            self._on_report(report)
+                late = job.task_id in self._stuck
+                self._stuck.discard(job.task_id)
+            self._on_report(CapacityChanged() if late else report)
+
+    @contextmanager
+    def _answered_in_time(self, job: Job) -> Iterator[None]:
+        """Answer for a job whose thread does not end with its time."""
+        limit = time_limit.of(job, {})
+        if limit is None:
+            yield
+            return
+        began_ns = time.time_ns()
+        timer = threading.Timer(
+            limit.seconds + _GRACE_S, lambda: self._give_up(job, limit, began_ns)
+        )
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _give_up(self, job: Job, limit: time_limit.Limit, began_ns: int) -> None:
+        from chamberlain_endpoint.engine import worker
+
+        with self._lock:
+            if job.task_id not in self._running:
+                return
+            self._stuck.add(job.task_id)
+        log.warning("task goes on", extra={"event": "task.stuck", "task": job.task_id})
+        self._on_report(Finished(job.task_id, worker.overdue(job, limit, began_ns)))
+        self._on_report(CapacityChanged())
 
 
 def _run(job: Job) -> Finished | Lost:

@@ -15,7 +15,10 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
     Args:
         start: words that start the worker pool's program.
     """
-    words = [*start, "--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
+    words = [*start]
+    if meeting.recall_port:
+        words += ["--recall", meeting.recall_url, str(meeting.certificates)]
+    words += ["--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
     words += _options(
         {
             "--block_id": block,

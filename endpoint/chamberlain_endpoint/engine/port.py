@@ -18,6 +18,7 @@ import msgspec
 
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 from chamberlain_wire.ids import TaskId
+from chamberlain_wire.limits import TASK_OUTPUT_BYTES
 
 
 class EngineStartError(ChamberlainError):
@@ -42,12 +43,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         working_dir: absolute folder the tasks run in; None leaves the worker where it is.
         sandbox: give each task a folder of its own below `working_dir`.
         allowed_serializers: names of the strategies that may be read; None is all.
+        output_bytes: how much of the end of each output stream is kept; 0 captures nothing.
+        timeout_s: no task may take longer; None is no limit.
     """
 
     endpoint_id: str
     working_dir: str | None = None
     sandbox: bool = False
     allowed_serializers: list[str] | None = None
+    output_bytes: int = TASK_OUTPUT_BYTES
+    timeout_s: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         buffer: function and payload, packed (`chamberlain_wire.serialize`).
         resources: the caller's resource specification, or None.
         serializers: names of the strategies to pack the result with; None is the default.
+        timeout_s: how long the caller lets it run; None is as long as the rules do.
     """
 
     task_id: TaskId
@@ -64,6 +70,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules
     resources: dict[str, Any] | None = None
     serializers: list[str] | None = None
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +161,13 @@ class Engine(Protocol):
         """
 
     def cancel(self, task_id: TaskId) -> bool:
-        """End the task if that is possible here; True when it will not go on.
+        """End the task, with all that it started, if that is possible here.
 
-        Its report still comes, as `Lost`, so that there is always exactly one.
+        Its report still comes, so that there is always exactly one: `Lost`, `Returned` when it
+        had not started, `Finished` when it had just ended.
+
+        Returns:
+            False when it goes on to its own end.
         """
 
     def status(self) -> EngineStatus:

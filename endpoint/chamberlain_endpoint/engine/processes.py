@@ -26,6 +26,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Final
 
+from chamberlain_endpoint.engine import capture
+from chamberlain_endpoint.engine.family import end_family
 from chamberlain_endpoint.engine.port import (
     Broken,
     CapacityChanged,
@@ -36,6 +38,7 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Lost,
     OnReport,
+    Returned,
 )
 from chamberlain_endpoint.rendered.settled import ProcessPoolEngine
 from chamberlain_endpoint.scheduler.ending import how_it_ended
@@ -46,12 +49,14 @@ log = logging.getLogger(__name__)
 _END_S: Final = 1.0
 _MOST_BAD_STARTS: Final = 3
 _TAIL_BYTES: Final = 1000
+_LAST_WORDS_BYTES: Final = 4000
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
     line: Connection
+    output: tuple[int, int]
     job: Job | None = None
     answered: bool = False
 
@@ -110,7 +115,7 @@ class ProcessEngine:
         self._call(lambda: self._enqueue(job))
 
     def cancel(self, task_id: TaskId) -> bool:
-        """See `port.Engine.cancel`. A running task's process is killed."""
+        """See `port.Engine.cancel`. A running task's process is killed, with its family."""
         self._call(lambda: self._cancel(task_id))
         return True
 
@@ -223,8 +228,12 @@ class ProcessEngine:
             "worker process ended", extra={"event": "worker.ended", "reason": how_it_ended(code)}
         )
         if worker.job is not None:
-            text = reason or f"The worker process {how_it_ended(code)} while the task ran."
+            text = reason or (
+                f"The worker process {how_it_ended(code)} while the task ran."
+                f"{_last_words(worker, worker.job)}"
+            )
             self._on_report(Lost(worker.job.task_id, text))
+        _close_output(worker)
         if self._bad_starts >= _MOST_BAD_STARTS and self._queue:
             self._give_up()
         self._feed()
@@ -242,28 +251,31 @@ class ProcessEngine:
         for job in self._queue:
             if job.task_id == task_id:
                 self._queue.remove(job)
-                self._on_report(Lost(task_id, "The task was cancelled."))
+                self._on_report(Returned(task_id))
                 return
         for worker in self._workers:
             if worker.job is not None and worker.job.task_id == task_id:
+                # Its group is not enough: shell functions and daemons have their own.
+                end_family(worker.process.pid, task_id)
                 self._bury(worker, "The task was cancelled.")
                 return
 
     def _new_worker(self) -> _Worker:
         ours, theirs = socket.socketpair()
+        output = capture.new_files()
         process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-m", "chamberlain_endpoint.engine.child"),
-                *(str(theirs.fileno()), str(os.getpid())),
+                *(str(one) for one in (theirs.fileno(), os.getpid(), *output)),
             ],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *output],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,
         )
         theirs.close()
-        worker = _Worker(process, Connection(ours.detach()))
+        worker = _Worker(process, Connection(ours.detach()), output)
         self._selector.register(worker.line, selectors.EVENT_READ, worker)
         return worker
 
@@ -277,12 +289,25 @@ class ProcessEngine:
             # Also what the task started in the worker's group.
             _kill_group(worker.process, signal.SIGKILL)
             worker.process.wait()
+            _close_output(worker)
         self._workers.clear()
         self._selector.close()
         self._waker.close()
         self._wakened.close()
         if self._errors is not None:
             self._errors.close()
+
+
+def _last_words(worker: _Worker, job: Job) -> str:
+    if not job.rules.output_bytes:
+        return ""
+    found = capture.last_words(worker.output, _LAST_WORDS_BYTES)
+    return f" It last wrote to standard error: {found}" if found else ""
+
+
+def _close_output(worker: _Worker) -> None:
+    for fd in worker.output:
+        os.close(fd)
 
 
 def _await_end(process: subprocess.Popen[bytes], timeout_s: float) -> None:

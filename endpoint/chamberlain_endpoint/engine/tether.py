@@ -33,6 +33,15 @@ def tie(parent: int, number: int = signal.SIGKILL) -> None:
         os.kill(os.getpid(), number)
 
 
+def become_reaper() -> None:
+    """Stay the ancestor of all that this process starts, also of what loses its parent.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def words(mode: str, *command: str) -> list[str]:
     """Return the command line that runs `command` tied to the caller; `mode` as above."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), mode, *command]
@@ -46,7 +55,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _keep(parent: int, command: list[str]) -> int:
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    become_reaper()
     awaited = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     tie(parent, signal.SIGTERM)

@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from chamberlain_endpoint.identity.assertion import AssertionDesk
 from chamberlain_endpoint.launcher import policy, protocol, spec
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
 from chamberlain_endpoint.launcher.decision import Decider, Rules, Verdict
-from chamberlain_endpoint.launcher.runtime.port import Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import Adopted, Exit, Runtime, StartFailedError
 from chamberlain_endpoint.launcher.settings import LauncherSettings
 from chamberlain_wire.assertion import Assertion, AssertionRefusedError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
@@ -105,10 +105,10 @@ class Authority:
 
     def open(self) -> None:
         """Get the runtime ready, and write down that we serve."""
-        self._means.runtime.open(self._note_exit)
         self._means.audit.note(
             Entry("start", "noted", endpoint=self._settings.endpoint_id, reason=self._version)
         )
+        self._means.runtime.open(self._note_exit, self._note_adopted)
 
     def answer(self, request: protocol.Request, reply: Reply, notify: Notify) -> None:
         """Carry out `request`; `reply` gets the answer, `notify` the notices it asks for."""
@@ -149,7 +149,13 @@ class Authority:
         )
 
     def _list(self, request: protocol.ListRunning, reply: Reply) -> None:
-        reply(protocol.Listing(running=tuple(self._running.values()), ended=tuple(self._ended)))
+        pid_of = self._means.runtime.pid_of
+        running = (
+            # A container's process is there a moment after its start was answered.
+            replace(each, pid=pid_of(each.user_endpoint))
+            for each in self._running.values()
+        )
+        reply(protocol.Listing(running=tuple(running), ended=tuple(self._ended)))
 
     def _admit(self, request: protocol.Admit, reply: Reply) -> None:
         def finish(
@@ -218,7 +224,8 @@ class Authority:
         present = self._running.get(request.user_endpoint)
         if present is not None:
             return protocol.Launched(already=True, pid=present.pid)
-        pid = self._means.runtime.start(built)
+        self._means.runtime.start(built)
+        pid = self._means.runtime.pid_of(request.user_endpoint)
         self._running[request.user_endpoint] = protocol.Running(
             user_endpoint=request.user_endpoint,
             command=assertion.id,
@@ -282,6 +289,20 @@ class Authority:
         )
         self._note_anyway(replace(entry, decision="refused", code=code, reason=str(error)))
         reply(error)
+
+    def _note_adopted(self, adopted: Adopted) -> None:
+        """Go on with what a launcher before this one had started."""
+        self._running[adopted.user_endpoint] = protocol.Running(**asdict(adopted))
+        self._granted[adopted.user_endpoint] = Entry(
+            "adopt",
+            "noted",
+            endpoint=self._settings.endpoint_id,
+            command=adopted.command,
+            user_endpoint=adopted.user_endpoint,
+            account=adopted.account,
+            uid=adopted.uid,
+        )
+        self._note_anyway(self._granted[adopted.user_endpoint])
 
     def _note_exit(self, exit_: Exit) -> None:
         """Tell everybody who waits that a user endpoint is gone."""
@@ -366,5 +387,5 @@ def _tail(exit_: Exit) -> str:
     if not exit_.failure:
         return text
     # It never ran, so it could not say so itself in the way that the manager reads.
-    fatal = {"code": str(StartFailedError.code), "message": StartFailedError.public}
+    fatal = {"code": str(StartFailedError.code), "message": exit_.public or StartFailedError.public}
     return f"{text}\n{json.dumps({'fatal': fatal})}\n"

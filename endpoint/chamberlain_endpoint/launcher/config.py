@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from chamberlain_endpoint.launcher import trusted_file
+from chamberlain_endpoint.launcher import runtime_config, trusted_file
 from chamberlain_endpoint.launcher.settings import (
     USUAL_PATH,
     AuditSettings,
@@ -23,7 +22,9 @@ from chamberlain_endpoint.launcher.settings import (
     Mode,
     OnWriteFailure,
     PolicySettings,
+    RuntimeKind,
 )
+from chamberlain_endpoint.launcher.toml_table import Table
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
 from chamberlain_wire.ids import canonical
 
@@ -80,7 +81,7 @@ def parse(content: bytes) -> LauncherSettings:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigRefusedError((f"not TOML: {error}",)) from None
     faults: list[str] = []
-    table = _Table(document, "", faults)
+    table = Table(document, "", faults)
     settings = LauncherSettings(
         mode=_mode(table),
         endpoint_id=_uuid(table, "endpoint_id", required=True),
@@ -96,6 +97,7 @@ def parse(content: bytes) -> LauncherSettings:
         policy=_policy(table),
         audit=_audit(table),
         mapping=_mapping(table),
+        runtime=runtime_config.parse(table.table("runtime")),
     )
     table.refuse_unknown()
     faults += _faults_across(settings)
@@ -104,75 +106,7 @@ def parse(content: bytes) -> LauncherSettings:
     return settings
 
 
-class _Table:
-    """Reads one TOML table by exact types and notes every fault."""
-
-    def __init__(self, document: dict[str, Any], prefix: str, faults: list[str]) -> None:
-        self._document = document
-        self._prefix = prefix
-        self._known: set[str] = set()
-        self.faults = faults
-
-    def has(self, name: str) -> bool:
-        self._known.add(name)
-        return name in self._document
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._take(name, (str,), "a text", default)
-        return str(value)
-
-    def path(self, name: str, default: str | None = None) -> Path:
-        value = Path(self.text(name, default))
-        if self.has(name) and not value.is_absolute():
-            self.fault(name, "must be an absolute path")
-        return value
-
-    def number(self, name: str, default: float, *, least: float) -> float:
-        value = self._take(name, (int, float), "a number", default)
-        if not least <= value < float("inf"):
-            self.fault(name, f"must be {least:g} or more")
-        return float(value)
-
-    def whole(self, name: str, default: int, *, least: int) -> int:
-        value = self._take(name, (int,), "a whole number", default)
-        if value < least:
-            self.fault(name, f"must be {least} or more")
-        return int(value)
-
-    def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        value = self._take(name, (list,), "a list of texts", default)
-        if not all(type(each) is str and each for each in value):
-            self.fault(name, "must be a list of texts, none of them empty")
-            return ()
-        return tuple(value)
-
-    def table(self, name: str) -> _Table:
-        value = self._take(name, (dict,), "a table", {})
-        return _Table(value, f"{self._prefix}{name}.", self.faults)
-
-    def refuse_unknown(self) -> None:
-        for name in self._document.keys() - self._known:
-            near = difflib.get_close_matches(name, self._known, 1)
-            self.fault(name, "is not a key" + (f"; did you mean {near[0]}?" if near else ""))
-
-    def fault(self, name: str, what: str) -> None:
-        self.faults.append(f"{self._prefix}{name} {what}")
-
-    def _take(self, name: str, kinds: tuple[type, ...], noun: str, default: Any) -> Any:
-        self._known.add(name)
-        if name not in self._document:
-            if default is None:
-                self.fault(name, "is missing")
-                return kinds[0]()
-            return default
-        value = self._document[name]
-        if type(value) not in kinds:
-            self.fault(name, f"must be {noun}")
-            return kinds[0]() if default is None else default
-        return value
-
-
-def _mode(table: _Table) -> Mode:
+def _mode(table: Table) -> Mode:
     text = table.text("mode", Mode.MULTI)
     if text not in set(Mode):
         table.fault("mode", 'must be "multi" or "single"')
@@ -180,7 +114,7 @@ def _mode(table: _Table) -> Mode:
     return Mode(text)
 
 
-def _uuid(table: _Table, name: str, *, required: bool) -> str:
+def _uuid(table: Table, name: str, *, required: bool) -> str:
     text = table.text(name, None if required else "")
     if not text:
         return text
@@ -191,7 +125,7 @@ def _uuid(table: _Table, name: str, *, required: bool) -> str:
         return text
 
 
-def _keys(table: _Table) -> tuple[bytes, ...]:
+def _keys(table: Table) -> tuple[bytes, ...]:
     keys = []
     for number, text in enumerate(table.texts("hub_keys"), start=1):
         try:
@@ -206,7 +140,7 @@ def _keys(table: _Table) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def _policy(table: _Table) -> PolicySettings:
+def _policy(table: Table) -> PolicySettings:
     policy, usual = table.table("policy"), PolicySettings()
     settings = PolicySettings(
         # 1 and not 0: root is refused whatever the file says, so it must not seem allowed.
@@ -224,7 +158,7 @@ def _policy(table: _Table) -> PolicySettings:
     return settings
 
 
-def _audit(table: _Table) -> AuditSettings:
+def _audit(table: Table) -> AuditSettings:
     audit, usual = table.table("audit"), AuditSettings()
     policy = audit.text("on_write_failure", usual.on_write_failure)
     if policy not in set(OnWriteFailure):
@@ -239,7 +173,7 @@ def _audit(table: _Table) -> AuditSettings:
     return settings
 
 
-def _mapping(table: _Table) -> MappingSettings:
+def _mapping(table: Table) -> MappingSettings:
     mapping, usual = table.table("mapping"), MappingSettings()
     settings = MappingSettings(
         external_account=mapping.text("external_account", usual.external_account),
@@ -270,6 +204,8 @@ def _faults_across(settings: LauncherSettings) -> list[str]:
             faults.append("owner_identity is missing: without it nobody can come in")
         if settings.identity_mapping is not None:
             faults.append('identity_mapping is for mode = "multi" only')
+        if settings.runtime.kind is RuntimeKind.CONTAINER:
+            faults.append('runtime.kind = "container" is for mode = "multi" only')
         if settings.mapping.external_account:
             faults.append('mapping.external_account is for mode = "multi" only')
     return faults

@@ -27,7 +27,7 @@ from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.server import Server
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, RuntimeKind
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
     """Run the launcher; return its exit code.
 
     Args:
-        make_runtime: another runtime than processes of this host.
+        make_runtime: another runtime than the one in the settings.
     """
     parser = argparse.ArgumentParser(prog="chamberlain-launcher", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="launcher.toml")
@@ -67,16 +67,23 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
         return 0
     log_doubts(ready.warnings)
     try:
-        _serve(ready, make_runtime or _process_runtime)
+        _serve(ready, make_runtime or _usual_runtime)
     except ChamberlainError as error:
         _log.error("the launcher cannot start: %s", error, extra={"event": "launcher.not_started"})
         return EXIT_CONFIG
     return 0
 
 
-def _process_runtime(loop: Loop, settings: LauncherSettings) -> Runtime:
+def _usual_runtime(loop: Loop, settings: LauncherSettings) -> Runtime:
     is_multi = settings.mode is Mode.MULTI
-    return ProcessRuntime(loop, settings.accounts_dir, is_multi=is_multi)
+    processes = ProcessRuntime(loop, settings.accounts_dir, is_multi=is_multi)
+    if settings.runtime.kind is RuntimeKind.PROCESS:
+        return processes
+    # Loaded only where it is used: most sites' root processes need none of it.
+    from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
+
+    may_fall_back = settings.runtime.if_unavailable is RuntimeKind.PROCESS
+    return ContainerRuntime(loop, settings, processes if may_fall_back else None)
 
 
 def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
@@ -113,7 +120,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
             ),
         )
         authority.open()
-        _leave_on_signal(loop, stack, authority, settings.policy.stop_grace_s)
+        _leave_on_signal(loop, stack, authority, settings)
         server = Server(loop, settings.socket, authority, ready.peer_uids, ready.manager_gid)
         server.open()
         stack.callback(server.close)
@@ -123,9 +130,12 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
 
 
 def _leave_on_signal(
-    loop: Loop, stack: contextlib.ExitStack, authority: Authority, grace_s: float
+    loop: Loop, stack: contextlib.ExitStack, authority: Authority, settings: LauncherSettings
 ) -> None:
-    """Stop all user endpoints on SIGTERM or SIGINT; at once on a second one."""
+    """Stop all user endpoints on SIGTERM or SIGINT; at once on a second one.
+
+    Where the site leaves them to the next launcher, only this process ends.
+    """
     heard, told = os.pipe()
     for fd in (heard, told):
         os.set_blocking(fd, False)
@@ -135,12 +145,18 @@ def _leave_on_signal(
     for number in (signal.SIGTERM, signal.SIGINT):
         stack.callback(signal.signal, number, signal.getsignal(number))
         signal.signal(number, lambda *_: None)
-    graces = iter((grace_s, 0.0))
+    graces = iter((settings.policy.stop_grace_s, 0.0))
+    leaves_them = (
+        settings.runtime.kind is RuntimeKind.CONTAINER and not settings.runtime.ends_with_launcher
+    )
 
     def leave() -> None:
         os.read(heard, 64)
         _log.info("leaving", extra={"event": "launcher.leaving"})
-        authority.leave(next(graces, 0.0), loop.stop)
+        if leaves_them:
+            loop.stop()
+        else:
+            authority.leave(next(graces, 0.0), loop.stop)
 
     loop.on_readable(heard, leave)
 

@@ -71,6 +71,94 @@ class PolicySettings:
     stop_grace_s: float = 10.0
 
 
+class RuntimeKind(StrEnum):
+    """What user endpoints run in."""
+
+    PROCESS = "process"
+    CONTAINER = "container"
+
+
+class EngineKind(StrEnum):
+    """Which engine runs containers."""
+
+    PODMAN = "podman"
+    DOCKER = "docker"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one user endpoint may use. 0 is no limit of ours.
+
+    Attributes:
+        cpus: processor time, in processors.
+        pids: processes and threads.
+    """
+
+    memory_mib: int = 4096
+    cpus: float = 0.0
+    pids: int = 1024
+    open_files: int = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the host that containers see.
+
+    Attributes:
+        target: where, in the container; the same path as on the host unless told otherwise.
+    """
+
+    source: Path
+    target: Path
+    is_writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """How user endpoints are run. All but `kind` is for containers only.
+
+    Attributes:
+        if_unavailable: what runs them when no container can be had; None: the start fails.
+        images: the allow-list: name -> digest (`sha256:` and 64 digits) of an image.
+        image: the name of the one that is taken when a template names none.
+        images_dir: where unpacked images are kept.
+        python: the interpreter in the image.
+        network: `host`, or the name of one of the engine's networks.
+        mounts: what every container sees beside the account's home.
+        mounts_home: whether containers see the account's home.
+        known_accounts: names of the host's accounts that containers know beside their own;
+            scheduler tools look up their daemons' accounts.
+        subordinate_first: the first of the ids that stand for all but the account.
+        subordinate_count: how many there are; 65,536 for each account that ever comes.
+        limits: for everybody, unless a group or the account has its own.
+        ends_with_launcher: whether a stop of the launcher ends what runs; else the next
+            launcher goes on with it, if it comes within the lease.
+    """
+
+    kind: RuntimeKind = RuntimeKind.PROCESS
+    if_unavailable: RuntimeKind | None = None
+    engine: EngineKind = EngineKind.PODMAN
+    socket: Path = Path("/run/podman/podman.sock")
+    images: tuple[tuple[str, str], ...] = ()
+    image: str = ""
+    images_dir: Path = Path("/var/lib/chamberlain/images")
+    python: Path = Path("/opt/chamberlain/bin/python3")
+    network: str = "host"
+    mounts: tuple[Mount, ...] = ()
+    mounts_home: bool = True
+    known_accounts: tuple[str, ...] = ("root", "nobody", "munge", "slurm")
+    subordinate_first: int = 1_000_000_000
+    subordinate_count: int = 1_000_000_000
+    limits: Limits = Limits()
+    group_limits: tuple[tuple[str, Limits], ...] = ()
+    account_limits: tuple[tuple[str, Limits], ...] = ()
+    ends_with_launcher: bool = True
+
+    def digest_of(self, image: str) -> str | None:
+        """Return the digest of the image `image`, empty for the usual one; None: not allowed."""
+        return dict(self.images).get(image or self.image)
+
+
 @dataclass(frozen=True, slots=True)
 class LauncherSettings:
     """Everything the launcher may be told.
@@ -99,3 +187,4 @@ class LauncherSettings:
     policy: PolicySettings = field(default_factory=PolicySettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

@@ -41,6 +41,7 @@ class LaunchSpec:
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
         first_line: what stands first on standard input, with its newline. A secret.
+        image: name of the image that the site's template chose; empty is the usual one.
     """
 
     user_endpoint: str
@@ -50,6 +51,7 @@ class LaunchSpec:
     environment: dict[str, str] = field(repr=False)
     state_dir: Path
     first_line: bytes = field(repr=False)
+    image: str = ""
 
 
 def build(
@@ -61,13 +63,17 @@ def build(
         LaunchRefusedError: configuration, credentials or environment have a wrong shape.
     """
     account = admitted.account
+    config = _object(launch.config, "config")
+    image = config.get("container_image") or ""
+    if type(image) is not str:
+        raise LaunchRefusedError("config: container_image is no text")
     state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
     line = {
         "v": 1,
         "endpoint": settings.endpoint_id,
         "user_endpoint": launch.user_endpoint,
         "command": assertion.id,
-        "config": _object(launch.config, "config"),
+        "config": config,
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
@@ -86,6 +92,7 @@ def build(
         environment=_environment(settings, account, launch.environment),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
+        image=image,
     )
 
 

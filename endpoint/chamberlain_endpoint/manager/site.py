@@ -10,6 +10,7 @@ import yaml
 
 from chamberlain_endpoint.manager.config import ManagerSettings, read_schema
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
+from chamberlain_endpoint.rendered import task_timeout
 from chamberlain_wire.errors import ErrorCode
 
 _INCLUDABLE: Final = frozenset({".j2", ".jinja", ".jinja2", ".yaml", ".yml", ".sh", ".txt"})
@@ -53,7 +54,8 @@ class SiteFiles:
         """Return what the site adds to a user endpoint's environment, texts as written.
 
         Raises:
-            RenderRefusedError: the file is there, and is no mapping of names to texts.
+            RenderRefusedError: the file is there, and is no mapping of names to texts, or its
+                GC_TASK_TIMEOUT is no number of seconds.
         """
         try:
             # BaseLoader: `yes`, `010` and `1e3` stay the text that the administrator wrote.
@@ -68,6 +70,10 @@ class SiteFiles:
         document = {} if document in (None, "") else document
         if not isinstance(document, dict) or not all(map(_is_variable, document.items())):
             raise _unusable("environment file", ValueError("not a mapping of names to texts"))
+        try:
+            task_timeout.from_environment(document)
+        except task_timeout.BadLimitError as error:
+            raise _unusable("environment file", error) from error
         return document
 
 

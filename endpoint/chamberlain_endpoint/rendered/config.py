@@ -55,6 +55,8 @@ class UserEndpointConfig(Checked):
         endpoint_teardown: shell text that runs after the last.
         allowed_functions: which functions may run here, see `chamberlain_wire.allowed`; None is
             all. What the endpoint's own configuration lists narrows it.
+        container_image: name of the image to run in, one of those that the launcher's settings
+            allow; None is the site's usual one. Without containers it is not used.
         amqp_port: accepted and not used: our hub's credentials name the port.
     """
 
@@ -69,6 +71,7 @@ class UserEndpointConfig(Checked):
     allowed_functions: list[str] | None = None
     debug: bool = False
     display_name: str | None = Field(default=None, max_length=256)
+    container_image: str | None = Field(default=None, max_length=64)
     amqp_port: int | None = Field(default=None, ge=1, le=65535)
 
     @field_validator("allowed_functions", mode="before")

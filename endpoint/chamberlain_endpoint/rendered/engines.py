@@ -17,6 +17,7 @@ from chamberlain_endpoint.rendered.base import Checked
 from chamberlain_endpoint.rendered.providers import Address, JobStatusKwargs, LocalProvider
 from chamberlain_wire import strategy_names
 from chamberlain_wire.errors import SerializationError
+from chamberlain_wire.limits import MAX_TASK_OUTPUT_BYTES, TASK_OUTPUT_BYTES
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 PortRange = tuple[Port, Port]
@@ -33,6 +34,10 @@ class _TaskRules(Checked):
         run_in_sandbox: give each task a folder of its own below `working_dir`.
         allowed_serializers: names of the strategies that may be read, `*Code` and `*Data` for
             all of a kind, at least one of each kind; None is all.
+        task_output_bytes: how much of the end of a task's standard output, and of its standard
+            error, is kept for its owner; 0 keeps nothing, and captures nothing.
+        task_timeout_s: a task may take no longer, whatever its caller allows it; None is what
+            GC_TASK_TIMEOUT in the environment says, and no limit without it.
     """
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -40,6 +45,8 @@ class _TaskRules(Checked):
     working_dir: str = Field(default="tasks_working_dir", min_length=1)
     run_in_sandbox: bool = False
     allowed_serializers: list[str] | None = None
+    task_output_bytes: int = Field(default=TASK_OUTPUT_BYTES, ge=0, le=MAX_TASK_OUTPUT_BYTES)
+    task_timeout_s: PositiveFloat | None = Field(default=None, allow_inf_nan=False)
 
     @field_validator("allowed_serializers")
     @classmethod

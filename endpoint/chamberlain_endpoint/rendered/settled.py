@@ -76,6 +76,8 @@ class _TaskRules(_Settled, frozen=True, kw_only=True):
     working_dir: str
     run_in_sandbox: bool
     allowed_serializers: list[str] | None
+    task_output_bytes: int
+    task_timeout_s: float | None
 
 
 class ThreadPoolEngine(_TaskRules, frozen=True, kw_only=True, tag="ThreadPoolEngine"):
@@ -148,6 +150,7 @@ class UserEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_functions: list[str] | None
     debug: bool
     display_name: str | None
+    container_image: str | None
     amqp_port: int | None
 
 

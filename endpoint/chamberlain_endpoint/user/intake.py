@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chamberlain_endpoint.engine.port import Job, Rules
+from chamberlain_endpoint.user import task_time
 from chamberlain_wire import topology
 from chamberlain_wire.allowed import AllowList, function_sha256
 from chamberlain_wire.broker.port import Delivery
@@ -63,12 +64,14 @@ def read(delivery: Delivery, rules: Rules, allowed: AllowList | None) -> Arrival
         elif task_id != parse_task_id(task.task_id):
             raise InvalidMessageError("header and body name different tasks")
         _check_allowed(delivery, task, allowed)
+        resources, timeout_s = task_time.split(_resources(delivery))
         job = Job(
             task_id=task_id,
             buffer=task.task_buffer,
             rules=rules,
-            resources=_resources(delivery),
+            resources=resources,
             serializers=_serializers(delivery),
+            timeout_s=timeout_s,
         )
     except ChamberlainError as error:
         return Turned(task_id, error, delivery)

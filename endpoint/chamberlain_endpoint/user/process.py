@@ -16,7 +16,8 @@ from typing import Final
 from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Engine, Rules
 from chamberlain_endpoint.rendered import settled
-from chamberlain_endpoint.user import journal
+from chamberlain_endpoint.user import journal, task_time
+from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.lease import Lease
@@ -68,6 +69,8 @@ def _serve(
     engine: Engine | None = None
     try:
         config = _settled(order.config)
+        # Before anything is started: a bad limit is the site's fault, not each task's.
+        task_time.of_site(config.engine.task_timeout_s)
         setup = Shell(folder)
         _watch(lease, order, inbox, setup)
         setup.run("endpoint_setup", config.endpoint_setup)
@@ -136,9 +139,14 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         working_dir=str(working_dir),
         sandbox=config.engine.run_in_sandbox,
         allowed_serializers=config.engine.allowed_serializers,
+        output_bytes=config.engine.task_output_bytes,
+        timeout_s=task_time.of_site(config.engine.task_timeout_s),
     )
+    info = order.credentials.control_queue_info
+    control_queue = info.queue if info is not None else ""
     settings = Settings(
         task_queue=order.credentials.task_queue_info.queue,
+        control_queue=control_queue,
         terms=Terms(
             rules=rules,
             retries=config.engine.max_retries_on_system_failure,
@@ -154,11 +162,13 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         engine=made.engine,
         ledger=made.ledger,
         results=Results(made.broker, order.credentials.result_queue_info, made.inbox.put),
+        control=Control(made.broker, control_queue),
         heartbeat=Heartbeat(
             order.user_endpoint,
             order.credentials.heartbeat_queue_info,
             period_s=config.heartbeat_period,
             identity={"id": order.identity.id, "username": order.identity.username},
+            control=bool(control_queue),
         ),
     )
     return Loop(settings, parts)

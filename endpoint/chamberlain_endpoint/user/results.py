@@ -121,13 +121,15 @@ def _answer(task_id: TaskId, future: Future[None]) -> Confirmed | Unconfirmed:
     return Unconfirmed(task_id, link_lost)
 
 
-def failure(task_id: TaskId, code: ErrorCode, sentence: str, *, endpoint_id: str) -> bytes:
+def failure(
+    task_id: TaskId, code: ErrorCode, sentence: str, *, endpoint_id: str, **facts: str
+) -> bytes:
     """Return the encoded result of a task that ended without a worker's answer."""
     return encode(
         Result(
             task_id=task_id,
             data=sentence,
-            details={"endpoint_id": endpoint_id},
+            details={"endpoint_id": endpoint_id, **facts},
             error_details=ErrorDetails(code=code, user_message=sentence),
         )
     )

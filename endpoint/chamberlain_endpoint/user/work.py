@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chamberlain_endpoint.engine.port import (
@@ -21,14 +21,17 @@ from chamberlain_endpoint.engine.port import (
     Rules,
 )
 from chamberlain_endpoint.user import intake
+from chamberlain_endpoint.user.cancels import Cancels
 from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
 from chamberlain_endpoint.user.results import Results, failure
+from chamberlain_endpoint.user.started import Started
 from chamberlain_endpoint.user.tasks import Tasks
 from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Broker, Delivery
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import TaskId
+from chamberlain_wire.states import CancelOutcome
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,11 @@ class Terms:
 
 
 class Work:
-    """The tasks of one user endpoint. One thread."""
+    """The tasks of one user endpoint. One thread.
+
+    Attributes:
+        held: hand over nothing; it is not known yet what was cancelled.
+    """
 
     def __init__(
         self, terms: Terms, *, broker: Broker, engine: Engine, ledger: Ledger, results: Results
@@ -61,7 +68,9 @@ class Work:
         self._tasks = Tasks(terms.retries)
         self._pace = Pace()
         self._closed = False
-        self._started_at_ns: dict[TaskId, int] = {}
+        self._started = Started()
+        self._cancels = Cancels(self._tasks, engine, ledger, results, terms.rules.endpoint_id)
+        self.held = False
         self.taken = 0
         self.moves = 0
 
@@ -76,9 +85,9 @@ class Work:
         return len(self._tasks.running)
 
     @property
-    def started(self) -> list[tuple[TaskId, int]]:
-        """Running tasks with the time (UTC, nanoseconds) at which the engine got them."""
-        return list(self._started_at_ns.items())
+    def started(self) -> Started:
+        """Running tasks, and since when."""
+        return self._started
 
     def recover(self) -> None:
         """Take over what an earlier process of this user endpoint left."""
@@ -126,28 +135,42 @@ class Work:
 
     def finished(self, report: Finished, turn: Turn) -> None:
         """Take a result from the engine."""
-        if self._tasks.end(report.task_id):
-            self._started_at_ns.pop(report.task_id, None)
-            turn.finished[report.task_id] = report.body
+        task_id = report.task_id
+        if self._tasks.end(task_id):
+            self._started.end(task_id)
             turn.ended += 1
+            if not self._cancels.settle(task_id, turn, CancelOutcome.LATE):
+                turn.finished[task_id] = report.body
 
     def lost(self, report: Lost, turn: Turn) -> None:
         """Take the death of a task's worker: try again where that is allowed, else end it."""
         task_id = report.task_id
         if task_id not in self._tasks.running:
             return
+        self._started.end(task_id)
+        if self._cancels.settle(task_id, turn, CancelOutcome.KILLED):
+            self._tasks.end(task_id)
+            return
         log.warning("worker lost", extra={"event": "task.lost", "task": task_id})
-        self._started_at_ns.pop(task_id, None)
         if not self._tasks.lose(task_id):
             self._tasks.end(task_id)
             sentence = f"{report.reason} It was not run again."
             self._end(turn, task_id, ErrorCode.TASK_LOST, sentence)
 
-    def returned(self, report: Returned) -> None:
+    def returned(self, report: Returned, turn: Turn) -> None:
         """Let a task wait again that the engine could not start."""
-        if report.task_id in self._tasks.running:
-            self._started_at_ns.pop(report.task_id, None)
-            self._tasks.put_back(report.task_id)
+        task_id = report.task_id
+        if task_id not in self._tasks.running:
+            return
+        self._started.end(task_id)
+        if self._cancels.settle(task_id, turn, CancelOutcome.BEFORE_START):
+            self._tasks.end(task_id)
+        else:
+            self._tasks.put_back(task_id)
+
+    def cancel(self, task_ids: Iterable[TaskId], turn: Turn) -> None:
+        """Take the hub's word that these tasks are over: end what can be ended, and say how."""
+        self._cancels.order(task_ids, turn)
 
     def fail_waiting(self, reason: str, turn: Turn) -> None:
         """End all that waits, with `reason` for the caller."""
@@ -183,6 +206,9 @@ class Work:
         """End what runs as lost; its engine was stopped."""
         turn = Turn()
         for task_id in sorted(self._tasks.running):
+            if self._cancels.settle(task_id, turn, CancelOutcome.KILLED):
+                self._tasks.end(task_id)
+                continue
             if self._tasks.lose(task_id):
                 # It may be tried again, by whoever comes next.
                 continue
@@ -195,7 +221,7 @@ class Work:
                 "with it.",
             )
         self._tasks.drop_waiting()
-        self._started_at_ns.clear()
+        self._started.clear()
         self._do(turn, [])
 
     def _knows(self, task_id: TaskId, turn: Turn) -> bool:
@@ -214,12 +240,11 @@ class Work:
 
     def _pick(self, now_s: float) -> list[Job]:
         capacity = self._engine.capacity if self._tasks.waiting else 0
-        if capacity == 0:
+        if capacity == 0 or self.held:
             return []
         room = capacity + self._pace.ahead(now_s=now_s) - len(self._tasks.running)
         jobs = self._tasks.pick(room)
-        at_ns = time.time_ns()
-        self._started_at_ns.update((job.task_id, at_ns) for job in jobs)
+        self._started.begin((job.task_id for job in jobs), now_s=now_s, at_ns=time.time_ns())
         return jobs
 
     def _do(self, turn: Turn, jobs: Sequence[Job]) -> None:
@@ -239,7 +264,7 @@ class Work:
                 self._engine.submit(job)
             except JobRefusedError as error:
                 self._tasks.end(job.task_id)
-                self._started_at_ns.pop(job.task_id, None)
+                self._started.end(job.task_id)
                 self._end(refused, job.task_id, error.code, error.public)
         self._do(refused, [])
 

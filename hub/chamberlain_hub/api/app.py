@@ -26,6 +26,7 @@ from chamberlain_hub.api import (
     sessions,
     submit,
     submit_body,
+    task_logs,
     tasks,
 )
 from chamberlain_hub.api.body import BodyLimit
@@ -90,7 +91,7 @@ def make_app(services: Services) -> ASGIApp:
         )
 
     errors.install(app, note)
-    for part in (meta, functions, endpoints, submit, tasks, sessions):
+    for part in (meta, functions, endpoints, submit, tasks, task_logs, sessions):
         app.include_router(part.router)
     _document(app)
     limited = BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chamberlain_hub.audit.port import Audit, Unaudited
 from chamberlain_hub.dispatch.broker_users import BrokerUsers
+from chamberlain_hub.dispatch.cancellations import Cancellations
 from chamberlain_hub.dispatch.commands import Commands
 from chamberlain_hub.dispatch.credentials import BrokerAddress, Credentials
 from chamberlain_hub.dispatch.failures import Failures
@@ -73,7 +74,7 @@ class Dispatcher:
             nothing can be done then but to end.
 
     Attributes:
-        outbox, queues, commands, credentials, failures, sweep: for the parts above.
+        outbox, queues, commands, credentials, failures, cancellations, sweep: for the parts above.
         metrics: what Prometheus may know.
         link_up: whether the broker is there at this moment.
     """
@@ -107,8 +108,9 @@ class Dispatcher:
             on_trouble=self._send_again_soon,
         )
         self.failures = Failures(ports, self.outbox)
+        self.cancellations = Cancellations(ports)
         self.sweep = Sweep(
-            self.outbox,
+            (self.outbox.resend, self.cancellations.resend),
             Tending(ports, self.commands, self.failures),
             [
                 UnusedUsers(
@@ -120,8 +122,8 @@ class Dispatcher:
             period_s=settings.sweep_period_s,
             ready=lambda: self.link_up,
         )
-        self._results = Results(ports)
-        self._heartbeats = Heartbeats(ports, self.commands, self.sweep)
+        self._results = Results(ports, self.cancellations)
+        self._heartbeats = Heartbeats(ports, self.commands, self.cancellations, self.sweep)
 
     def start(self) -> None:
         """Connect and begin; without a broker it goes on trying in the background.
@@ -130,6 +132,7 @@ class Dispatcher:
             AccessRefusedError: the broker does not accept the hub's own credential.
         """
         self.outbox.start()
+        self.cancellations.start()
         self._results.start()
         self._heartbeats.start()
         self.sweep.start()
@@ -156,6 +159,7 @@ class Dispatcher:
         self._results.stop()
         self._heartbeats.stop()
         self.outbox.stop()
+        self.cancellations.stop()
         self._broker.close()
         self._users.close()
 

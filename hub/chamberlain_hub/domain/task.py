@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.messages import Result
-from chamberlain_wire.states import TaskState
+from chamberlain_wire.states import CancelOutcome, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class TaskRow:
         payload: None once the task ended, and where payloads were not asked for.
         published_at: when the broker confirmed it; None: not yet.
         result: None while the task is open, and where results were not asked for.
+        usage: what it used, as `chamberlain_wire.details.Usage` has it; None when nobody said,
+            and where it was not asked for.
     """
 
     id: TaskId
@@ -52,6 +54,7 @@ class TaskRow:
     published_at: float | None
     completed_at: float | None
     result: Result | None
+    usage: dict[str, Any] | None = None
 
 
 class ReceivedResult(NamedTuple):
@@ -87,6 +90,37 @@ class FinishedTask:
     user_endpoint: EndpointId
     state: TaskState
     code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledTask:
+    """A task that its owner wants cancelled.
+
+    Attributes:
+        state: `CANCELLED`, or how it had ended before.
+        body: the result message that it was given; None: it had ended before, in whatever way.
+    """
+
+    id: TaskId
+    group: TaskGroupId
+    owner: IdentityId
+    user_endpoint: EndpointId
+    state: TaskState
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What is known of a cancelled task. Times are UTC seconds.
+
+    Attributes:
+        closed_at: when its user endpoint told what became of it; None: it has not.
+        outcome: what that is.
+    """
+
+    asked_at: float
+    closed_at: float | None
+    outcome: CancelOutcome | None
 
 
 @dataclass(frozen=True, slots=True)

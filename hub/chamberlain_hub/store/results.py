@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
 from chamberlain_hub.store.database import chunks
 from chamberlain_hub.store.schema import payloads, results, tasks, user_endpoints
 from chamberlain_hub.store.topic import Topic
+from chamberlain_wire.details import usage_of
 from chamberlain_wire.ids import EndpointId, IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.messages import Result
 from chamberlain_wire.states import ENDED
@@ -84,7 +86,11 @@ def _end(connection: sa.Connection, ends: Sequence[ReceivedResult], at: float) -
                 .values(state=state.value, completed_at=at)
             )
     connection.execute(
-        sa.insert(results), [{"task": end.result.task_id, "body": end.body} for end in ends]
+        sa.insert(results),
+        [
+            {"task": end.result.task_id, "body": end.body, "usage": _usage(end.result)}
+            for end in ends
+        ],
     )
     for part in chunks(end.result.task_id for end in ends):
         connection.execute(sa.delete(payloads).where(payloads.c.task.in_(part)))
@@ -95,6 +101,11 @@ def _end(connection: sa.Connection, ends: Sequence[ReceivedResult], at: float) -
         .where(user_endpoints.c.id.in_(senders), user_endpoints.c.failures > 0)
         .values(failures=0)
     )
+
+
+def _usage(result: Result) -> dict[str, Any] | None:
+    used = usage_of(result)
+    return None if used is None else msgspec.to_builtins(used)
 
 
 def _finished(row: sa.Row[Any], result: Result, first: bool, body: bytes) -> FinishedTask:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from chamberlain_hub.domain.endpoint_life import LOST_AFTER_PERIODS
 from chamberlain_hub.domain.errors import StoreNotMigratedError, StoreUnavailableError
 from chamberlain_hub.metrics import Counts
+from chamberlain_hub.store.cancellations import Cancellations
 from chamberlain_hub.store.credentials import Credentials
 from chamberlain_hub.store.database import Database
 from chamberlain_hub.store.endpoints import Endpoints
@@ -37,6 +38,7 @@ class Store(
     Groups,
     Tasks,
     Results,
+    Cancellations,
     Credentials,
     Retention,
 ):

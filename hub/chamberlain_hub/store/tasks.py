@@ -146,13 +146,14 @@ class Tasks(Topic):
         ]
 
     def tasks_of(self, owner: str, limit: int, state: TaskState | None = None) -> list[TaskRow]:
-        """Return the newest tasks of an identity, without payloads and results.
+        """Return the newest tasks of an identity with their usage, without payloads and results.
 
         Args:
             state: only tasks in this state; None: all.
         """
         statement = (
-            sa.select(tasks, _NO_TEXT.label("payload"), _NO_TEXT.label("body"))
+            sa.select(tasks, _NO_TEXT.label("payload"), _NO_TEXT.label("body"), results.c.usage)
+            .outerjoin(results, results.c.task == tasks.c.id)
             .where(tasks.c.owner == owner)
             .order_by(tasks.c.submitted_at.desc(), tasks.c.id)
             .limit(limit)
@@ -249,4 +250,5 @@ def _as_task(row: sa.Row[Any]) -> TaskRow:
         **fields,
         payload=row.payload,
         result=None if row.body is None else codec.decode(bytes(row.body), Result),
+        usage=getattr(row, "usage", None),
     )

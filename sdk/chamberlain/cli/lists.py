@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from chamberlain.cli import usage_table
 from chamberlain.cli.show import client, json_option, print_json, shown, table, told, when
 from chamberlain.errors import TaskPendingError
 
@@ -37,15 +38,23 @@ def endpoints(mine: bool, status: bool, as_json: bool) -> None:
 @click.command()
 @click.option("--limit", default=20, show_default=True, help="How many, newest first.")
 @click.option("--state", help="Only those in this state, such as failed.")
+@click.option("--usage", is_flag=True, help="Show where each one ran, and what it used.")
 @json_option
-def tasks(limit: int, state: str | None, as_json: bool) -> None:
-    """List your tasks, newest first."""
+def tasks(limit: int, state: str | None, usage: bool, as_json: bool) -> None:
+    """List your tasks, newest first.
+
+    With --usage: the node, the batch job, how long the function ran, the CPU seconds of its
+    process, and the most memory that the worker process ever had.
+    """
     found = client().tasks(limit=limit, state=state)
     if as_json:
         print_json(found)
         return
     if not found:
         click.echo("No tasks.")
+        return
+    if usage:
+        table(usage_table.HEADS, map(usage_table.row, found))
         return
     rows = [
         (
@@ -58,6 +67,33 @@ def tasks(limit: int, state: str | None, as_json: bool) -> None:
         for one in found
     ]
     table(("TASK", "STATE", "FUNCTION", "SUBMITTED", "COMPLETED"), rows)
+
+
+@click.command()
+@click.argument("task_ids", metavar="TASK...", nargs=-1)
+@click.option("--group", metavar="ID", help="All tasks of this task group that have not ended.")
+@json_option
+def cancel(task_ids: tuple[str, ...], group: str | None, as_json: bool) -> None:
+    """Cancel tasks of yours, wherever they are.
+
+    TASK is an id that `chamberlain tasks` lists. What is said of each: cancelled (it will not
+    run), asked (its endpoint was told to end it), ended (it had ended before), unknown (there is
+    no such task of yours). Of none that was cancelled or asked a result will come. Exit code 1
+    when one is unknown.
+    """
+    if not task_ids and group is None:
+        raise click.UsageError("give the ids of tasks, or --group")
+    hub = client()
+    listed = hub.group_task_ids(group) if group is not None else []
+    answers = hub.cancel_tasks(dict.fromkeys([*task_ids, *listed]))
+    if as_json:
+        print_json(answers)
+    elif not answers:
+        click.echo("No tasks.")
+    else:
+        table(("TASK", "CANCEL"), list(answers.items()))
+    if "unknown" in answers.values():
+        sys.exit(1)
 
 
 @click.command()
@@ -106,6 +142,8 @@ def result(task_id: str, as_json: bool) -> None:
         print_json(answer)
     elif answer["error"] is not None:
         click.echo(answer["error"], err=True)
+        if document["status"] == "failed":
+            click.echo(f"What it printed: chamberlain logs {task_id}", err=True)
     else:
         click.echo(shown(answer["result"]))
     if answer["error"] is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chamberlain.cli import account, lists
+from chamberlain.cli.logs import logs
 from chamberlain.cli.run import run
 from chamberlain.errors import ChamberlainError
 
@@ -65,5 +66,7 @@ for _command in (
     run,
     lists.tasks,
     lists.result,
+    logs,
+    lists.cancel,
 ):
     main.add_command(_command)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chamberlain.cli.show import client, json_option, print_json, shown, told
-from chamberlain.errors import ChamberlainError
+from chamberlain.errors import ChamberlainError, HubError
 
 
 @click.command(
@@ -34,9 +34,12 @@ Examples:
 def run(function: str, endpoint: str, as_json: bool, **call: Any) -> None:
     """Run FUNCTION of FILE once on ENDPOINT and print what it returns.
 
+    What the function prints goes to standard error, when it has ended.
+
     ENDPOINT is an id or a name that `chamberlain endpoints` lists. FILE travels along, and so
     do your own modules that it imports; installed packages must be installed over there.
-    Arguments are JSON; what is no JSON is taken as text.
+    Arguments are JSON; what is no JSON is taken as text. Ctrl-C cancels the task; after
+    --timeout it goes on.
     """
     called = _load(function)
     answer = _run_once(
@@ -49,7 +52,9 @@ def run(function: str, endpoint: str, as_json: bool, **call: Any) -> None:
     )
     if as_json:
         print_json(answer)
-    elif answer["error"] is not None:
+        sys.exit(1 if answer["error"] is not None else 0)
+    click.echo(answer["printed"], nl=False, err=True)
+    if answer["error"] is not None:
         click.echo(answer["error"], err=True)
     else:
         click.echo(shown(answer["result"]))
@@ -68,23 +73,40 @@ def _run_once(
     from chamberlain.executor import Executor
 
     hub = client()
-    answer: dict[str, Any] = {"task_id": None, "result": None, "error": None}
+    answer: dict[str, Any] = {"task_id": None, "result": None, "error": None, "printed": ""}
     executor = Executor(_endpoint_id(hub, endpoint), hub, user_endpoint_config=options)
     try:
         future = executor.submit(function, *args, **kwargs)
         answer["task_id"] = future.task_id
         if concurrent.futures.wait([future], timeout_s).done:
+            answer["printed"] = _printed(future)
             answer["result"] = future.result()
         else:
             answer["error"] = (
                 f"no result within {timeout_s:g} s; task {future.task_id} goes on. "
                 "`chamberlain tasks` shows its state."
             )
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the user's function may raise anything
         answer["error"] = told(error)
     # At the end of the process the session is given back; nothing is left to wait for.
     executor.shutdown(wait=False)
     return answer
+
+
+def _printed(future: Any) -> str:
+    """Return what the function printed; empty where nobody knows."""
+    if isinstance(future.exception(), HubError):
+        # It never ran.
+        return ""
+    try:
+        logs = future.logs()
+    except ChamberlainError:
+        # The result is what matters.
+        return ""
+    return str(logs) if logs.captured else ""
 
 
 def _endpoint_id(hub: Any, text: str) -> str:

@@ -21,6 +21,7 @@ from chamberlain_endpoint.engine.port import (
     Broken,
     Finished,
     Lost,
+    Returned,
 )
 
 
@@ -48,6 +49,28 @@ def test_a_worker_that_dies_takes_only_its_own_task_along(
     assert set(ends) == set(others)
     assert all(isinstance(end, Finished) for end in ends.values())
     assert one.call(double, 3) == 6
+
+
+def crash() -> None:
+    import ctypes
+
+    print("before the crash", file=sys.stderr)
+    ctypes.string_at(0)
+
+
+@pytest.mark.slow
+def test_a_process_that_crashes_is_told_with_its_last_words(own: Callable[..., Running]) -> None:
+    one = own("processes")
+    one.submit(crash)
+    lost = one.next_end()
+    assert isinstance(lost, Lost)
+    assert "before the crash" in lost.reason
+    assert "Segmentation fault" in lost.reason
+    assert "in crash" in lost.reason
+    one.submit(crash, output_bytes=0)
+    lost = one.next_end()
+    assert isinstance(lost, Lost)
+    assert "before the crash" not in lost.reason
 
 
 def mark_and_wait(path: str) -> None:
@@ -115,7 +138,7 @@ def test_a_task_that_no_thread_has_taken_can_be_cancelled(own: Callable[..., Run
     first = one.submit(os.read, gate, 1)
     second = one.submit(double, 1)
     assert one.engine.cancel(second)
-    assert one.next_end() == Lost(second, "The task was cancelled.")
+    assert one.next_report() == Returned(second)
     os.write(held, b"x")
     assert one.next_end().task_id == first
     os.close(gate)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Rules,
 )
+from chamberlain_wire.details import exception_of, usage_of
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.limits import MAX_RESULT_BYTES
 from chamberlain_wire.serialize import (
+    pack_payload,
     unpack_exception,
 )
 
@@ -48,8 +52,15 @@ def test_a_result_tells_where_and_when_it_was_made(running: Running) -> None:
     began, ended = result.task_statuses
     assert (began.state, ended.state) == ("execution-start", "execution-end")
     assert began.timestamp <= ended.timestamp
-    assert result.usage is not None
-    assert result.usage["cpu_s"] >= 0
+    used = usage_of(result)
+    assert used is not None
+    assert used.cpu_s >= 0
+    assert began.timestamp / 1e9 == used.started_at <= used.ended_at
+    assert used.max_rss_bytes > 1_000_000
+    assert used.hostname == platform.node()
+    # The public SDK warns of any field of the message that it does not know.
+    assert result.usage is None
+    assert result.exception is None
 
 
 @ALL
@@ -72,9 +83,52 @@ def test_an_exception_comes_back_with_its_traceback_and_itself(running: Running)
     assert result.error_details.user_message == "ValueError: too hot"
     assert "raise_value_error" in result.data
     assert "worker.py" not in result.data
-    error = unpack_exception(result.exception)
+    error = unpack_exception(exception_of(result))
     assert isinstance(error, ValueError)
     assert error.args == ("too hot",)
+
+
+def needs_what_is_not_there() -> None:
+    import no_such_package.deep  # noqa: F401
+
+
+@ALL
+def test_a_missing_module_is_told_with_the_python_that_lacks_it(running: Running) -> None:
+    result = running.fail(needs_what_is_not_there)
+    assert result.error_details is not None
+    assert result.error_details.user_message.startswith("ModuleNotFoundError")
+    last = result.data.splitlines()[-1]
+    assert last.startswith("The module 'no_such_package' is missing in Python ")
+    assert f"({sys.executable}) on {platform.node()}" in last
+    assert "worker_init" in last
+
+
+def packed_attribute(module: str, name: str) -> str:
+    """Return a task whose function is found by its name, which is not there."""
+    data = base64.b64encode(f"c{module}\n{name}\n.".encode()).decode()
+    code = f"01\n{data}"
+    return f"{len(code)}\n{code}" + pack_payload((), {})
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("no_such_package", "The module 'no_such_package' is missing in Python "),
+        ("msgspec", "The module 'msgspec' (version "),
+    ],
+)
+def test_a_function_that_cannot_be_loaded_names_module_and_python(
+    running: Running, module: str, told: str
+) -> None:
+    running.await_capacity()
+    running.submit_buffer(packed_attribute(module, "no_such_name"))
+    result = running.result()
+    assert result.error_details is not None
+    assert result.error_details.code == "SERIALIZATION"
+    last = result.data.splitlines()[-1]
+    assert last.startswith(told), result.data
+    assert f"({sys.executable})" in last
 
 
 def leave(kind: str) -> None:

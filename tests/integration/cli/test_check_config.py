@@ -58,6 +58,7 @@ def test_all_faults_of_all_files_are_told_at_once_with_their_lines(cluster: Path
         ("user_config_schema.json", '{\n "type": "object",\n}\n', 3),
         ("user_config_template.yaml.j2", "engine:\n{% if x %}\n type: a\n", 2),
         ("user_environment.yaml", "A: b\n  C: [\n", 2),
+        ("user_environment.yaml", "A: b\nGC_TASK_TIMEOUT: 5 minutes\n", 2),
     ],
 )
 def test_a_file_that_does_not_parse_is_told_with_its_line(

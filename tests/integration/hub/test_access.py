@@ -69,6 +69,7 @@ ROUTES = [
     ("GET", f"/v3/endpoints/{new_id()}/allowed_functions"),
     ("POST", f"/v3/endpoints/{new_id()}/submit"),
     ("GET", f"/v2/tasks/{new_id()}"),
+    ("GET", f"/v3/tasks/{new_id()}/logs"),
     ("POST", "/v2/batch_status"),
     ("GET", f"/v2/taskgroup/{new_id()}"),
     ("GET", "/v3/tasks"),
@@ -101,6 +102,7 @@ def test_other_peoples_things_do_not_exist(
     task = alice.get("/v3/tasks").ok()["tasks"][0]
     task_id, group = task["task_id"], task["task_group_id"]
     refused(bob.get(f"/v2/tasks/{task_id}"), 404, "TASK_NOT_FOUND")
+    refused(bob.get(f"/v3/tasks/{task_id}/logs"), 404, "TASK_NOT_FOUND")
     refused(bob.get(f"/v2/taskgroup/{group}"), 404, "TASKGROUP_NOT_FOUND")
     refused(bob.get(f"/v2/functions/{function}"), 404, "FUNCTION_NOT_FOUND")
     refused(bob.delete(f"/v2/functions/{function}"), 404, "FUNCTION_NOT_FOUND")
@@ -117,6 +119,8 @@ def test_what_is_not_there_is_not_found(alice: Caller, manager: Manager) -> None
     refused(alice.submit(new_id(), function), 404, "ENDPOINT_NOT_FOUND")
     refused(alice.submit(manager.endpoint, new_id()), 404, "FUNCTION_NOT_FOUND")
     refused(alice.get(f"/v2/tasks/{new_id()}"), 404, "TASK_NOT_FOUND")
+    refused(alice.get(f"/v3/tasks/{new_id()}/logs"), 404, "TASK_NOT_FOUND")
+    refused(alice.get("/v3/tasks/garbage/logs"), 422, "SEMANTICALLY_INVALID")
     refused(alice.get(f"/v2/taskgroup/{new_id()}"), 404, "TASKGROUP_NOT_FOUND")
     refused(alice.get(f"/v2/endpoints/{new_id()}"), 404, "ENDPOINT_NOT_FOUND")
     refused(alice.get("/v2/no/such/route"), 404, "NOT_FOUND")

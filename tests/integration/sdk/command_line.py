@@ -21,6 +21,15 @@ def add(left, right=1):
 def fail():
     raise ValueError("on purpose")
 
+def loud(code=0):
+    import sys
+
+    print("to its output")
+    print("to its error", file=sys.stderr)
+    if code:
+        raise ValueError("on purpose")
+    return "quiet"
+
 def odd_result():
     return {1, 2}
 """

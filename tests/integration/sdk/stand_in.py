@@ -10,19 +10,26 @@ import json
 import platform
 import queue
 import threading
+import time
 import traceback
 import urllib.parse
 from collections import defaultdict
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
+
+from chamberlain_endpoint.engine import thread_output
 from chamberlain_wire.broker.port import Link, Outgoing
 from chamberlain_wire.broker.rabbit import RabbitBroker
 from chamberlain_wire.codec import encode
+from chamberlain_wire.details import EXCEPTION, OUTPUT, Output, plain
 from chamberlain_wire.errors import SerializationError
 from chamberlain_wire.ids import new_id
+from chamberlain_wire.limits import TASK_OUTPUT_BYTES
 from chamberlain_wire.logs import Secret
-from chamberlain_wire.messages import ErrorDetails, Result
+from chamberlain_wire.messages import ErrorDetails, Result, TaskTransition
 from chamberlain_wire.serialize import pack_exception, pack_result, unpack_task
 from devtools.rabbit import PrivateRabbit
 
@@ -47,6 +54,10 @@ class StandInHub:
         self.submits: list[tuple[str, dict[str, Any]]] = []
         self.task_groups: dict[str, list[str]] = defaultdict(list)
         self.documents: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, dict[str, Any]] = {}
+        """What `GET /v3/tasks/{id}/logs` answers."""
+        self.listed: list[dict[str, Any]] = []
+        """What `GET /v3/tasks` answers."""
         self.batch_status_calls = 0
         self.sessions: list[str] = []
         self.ended_sessions: list[str] = []
@@ -61,6 +72,8 @@ class StandInHub:
         self.python_version = platform.python_version()
         """What the endpoint says of itself, and its worker of itself."""
         self.worker_python = platform.python_version()
+        self.worker_facts: dict[str, Any] = {}
+        self.result_has_output = True
         self.go = threading.Event()
         self.go.set()
         """Tasks run while it is set."""
@@ -70,6 +83,7 @@ class StandInHub:
         self.submit_came = threading.Semaphore(0)
         self.accepted = threading.Semaphore(0)
         """Released when the tasks of a submit are taken."""
+        self.cancel_answer = "cancelled"
         self.push = True
         """Results are pushed, not only kept."""
         self._tasks: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -170,8 +184,14 @@ class StandInHub:
                 asked = [one for one in body["task_ids"] if one in self.documents]
                 found = {one: self.documents[one] for one in asked}
                 return 200, {"response": "batch", "results": found}
+            case ("POST", "v3", "tasks", "cancel"):
+                return 200, {"tasks": {one: self.cancel(one) for one in body["task_ids"]}}
             case ("GET", "v2", "tasks", task):
                 return 200, self.documents[task]
+            case ("GET", "v3", "tasks", task, "logs"):
+                if task not in self.logs:
+                    return 404, error(404, "TASK_NOT_FOUND", f"There is no task {task}.")
+                return 200, self.logs[task]
             case ("GET", "v2", "taskgroup", group):
                 return 200, {"tasks": [{"id": one} for one in self.task_groups[group]]}
             case ("GET", "v2", "oauth2", "userinfo"):
@@ -190,7 +210,7 @@ class StandInHub:
                 ]
                 return 200, {"functions": listed}
             case ("GET", "v3", "tasks"):
-                return 200, {"tasks": []}
+                return 200, {"tasks": self.listed}
         return 404, error(404, "NOT_FOUND", f"no route {path}")
 
     def session(self) -> dict[str, str]:
@@ -252,12 +272,34 @@ class StandInHub:
             "tasks": body["task_ids"],
         }
 
+    def tell_cancelled(self, group: str, task: str) -> None:
+        """Cancel a task, and tell it as the hub does."""
+        self.cancel(task)
+        why = ErrorDetails(code="TASK_CANCELLED", user_message="cancelled")
+        result = Result(task_id=task, data="cancelled", error_details=why)
+        self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
+
+    def cancel(self, task: str) -> str:
+        document = self.documents.get(task)
+        if document is None:
+            return "unknown"
+        if "completion_t" in document and document["status"] != "cancelled":
+            return "ended"
+        self.documents[task] = {"task_id": task, "status": "cancelled", "completion_t": "1.0"}
+        return self.cancel_answer
+
     def _work(self) -> None:
         while (entry := self._tasks.get()) is not None:
             self.go.wait(30)
             group, task, text, wanted = entry
-            result = run(task, text, self.worker_python, wanted)
+            facts = {"python_version": self.worker_python, **self.worker_facts}
+            result = run(task, text, facts, wanted)
+            self.logs[task] = logs_of(result)
+            if not self.result_has_output:
+                result = msgspec.structs.replace(result, details=plain(result.details))
             failed = result.error_details is not None
+            if self.documents[task]["status"] == "cancelled":
+                continue
             self.documents[task] = {
                 "task_id": task,
                 "status": "failed" if failed else "success",
@@ -268,6 +310,7 @@ class StandInHub:
                 self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
 
 
+OUR_FACTS = {"python_version": platform.python_version()}
 ENDPOINT = "22222222-2222-4222-8222-222222222222"
 
 
@@ -276,16 +319,34 @@ def error(status: int, code: str, message: str) -> dict[str, Any]:
 
 
 def run(
-    task: str, text: str, python: str = platform.python_version(), wanted: list[str] | None = None
+    task: str, text: str, facts: Mapping[str, Any] = OUR_FACTS, wanted: list[str] | None = None
 ) -> Result:
-    details = {"python_version": python, "hostname": "node1"}
+    began = TaskTransition(timestamp=time.time_ns(), state="execution-start", actor="worker")
+    with thread_output.caught(TASK_OUTPUT_BYTES) as printed:
+        fields = ended(text, wanted)
+    packed = fields.pop("exception", None)
+    extras = {OUTPUT: printed[0]} | ({} if packed is None else {EXCEPTION: packed})
+    details = {"hostname": "node1", **facts, **extras}
+    return Result(task_id=task, details=details, task_statuses=[began], **fields)
+
+
+def ended(text: str, wanted: list[str] | None) -> dict[str, Any]:
     try:
         function, args, kwargs = unpack_task(text)
-        data = pack_result(function(*args, **kwargs), wanted)
-        return Result(task_id=task, data=data, details=details)
+        return {"data": pack_result(function(*args, **kwargs), wanted)}
     except SerializationError as fault:
         data, packed = fault.public, None
     except BaseException as fault:  # noqa: BLE001 - sys.exit as well, as a worker does
         data, packed = traceback.format_exc(), pack_exception(fault)
     why = ErrorDetails(code="RemoteExecutionError", user_message="the function raised")
-    return Result(task_id=task, data=data, details=details, error_details=why, exception=packed)
+    return {"data": data, "error_details": why, "exception": packed}
+
+
+def logs_of(result: Result) -> dict[str, Any]:
+    assert result.details is not None
+    output: Output = result.details[OUTPUT]
+    streams = {
+        name: {"text": stream.text, "cut_bytes": stream.cut_bytes}
+        for name, stream in (("stdout", output.stdout), ("stderr", output.stderr))
+    }
+    return {"task_id": result.task_id, "captured": True, "reason": "", **streams}

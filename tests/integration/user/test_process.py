@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 import pytest
+from tests.integration.user.conftest import HTEX, PROCESSES, THREADS, Start
 
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.messages import Result
@@ -25,35 +26,9 @@ from devtools.user_endpoint import HubSide, UserEndpointProcess
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow]
 
 WAIT_S = 30.0
-THREADS: dict[str, Any] = {"engine": {"type": "ThreadPoolEngine", "max_workers": 4}}
-PROCESSES: dict[str, Any] = {"engine": {"type": "ProcessPoolEngine", "max_workers": 2}}
-HTEX: dict[str, Any] = {"engine": {"type": "GlobusComputeEngine", "max_workers_per_node": 2}}
 EVERY = pytest.mark.parametrize(
     "config", [THREADS, PROCESSES, HTEX], ids=["threads", "processes", "htex"]
 )
-
-Start = Callable[..., UserEndpointProcess]
-
-
-@pytest.fixture
-def hub(rabbit: PrivateRabbit) -> Iterator[HubSide]:
-    one = HubSide(rabbit.amqp_url)
-    one.open()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def start(hub: HubSide, tmp_path: Path) -> Iterator[Start]:
-    made: list[UserEndpointProcess] = []
-
-    def make(config: dict[str, Any] = THREADS, **order: Any) -> UserEndpointProcess:
-        made.append(UserEndpointProcess(hub, tmp_path, config, **order))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
 
 
 def double(number: int) -> int:

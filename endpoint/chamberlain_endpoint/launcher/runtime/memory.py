@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Adopted, Exit, StartFailedError
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 
 
@@ -30,11 +30,15 @@ class MemoryRuntime:
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
 
-    def open(self, on_exit: Callable[[Exit], None]) -> None:
+    def open(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_adopted: Callable[[Adopted], None] = lambda _: None,
+    ) -> None:
         """Call `on_exit` for each user endpoint that is gone."""
         self._on_exit = on_exit
 
-    def start(self, spec: LaunchSpec) -> int:
+    def start(self, spec: LaunchSpec) -> None:
         """Note that `spec` runs."""
         if self.refuse_starts:
             raise StartFailedError(self.refuse_starts)
@@ -42,7 +46,11 @@ class MemoryRuntime:
             raise ValueError(f"{spec.user_endpoint} runs already")
         self._processes[spec.user_endpoint] = _Process(spec)
         self.started.append(spec)
-        return len(self.started)
+
+    def pid_of(self, user_endpoint: str) -> int:
+        """Return the number of its start."""
+        names = [spec.user_endpoint for spec in self.started]
+        return names.index(user_endpoint) + 1 if user_endpoint in self._processes else 0
 
     def is_running(self, user_endpoint: str) -> bool:
         """Tell whether it was started and has not ended."""

@@ -29,6 +29,7 @@ class Exit:
         signal: number of that signal, or None.
         tail: what it wrote last on standard error, at most `TAIL_BYTES`.
         failure: why it never ran; empty when it did.
+        public: that in a sentence for the user; empty: the usual one.
         left: processes that would not be killed; only possible without a process space.
     """
 
@@ -37,7 +38,25 @@ class Exit:
     signal: int | None
     tail: bytes
     failure: str = ""
+    public: str = ""
     left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A user endpoint that another launcher had started and this one goes on with.
+
+    Attributes:
+        command: id of the assertion that had started it.
+        started_at: UTC, seconds since the epoch.
+    """
+
+    user_endpoint: str
+    command: str
+    account: str
+    uid: int
+    pid: int
+    started_at: float
 
 
 class Runtime(Protocol):
@@ -46,17 +65,30 @@ class Runtime(Protocol):
     No method waits: not for a start, not for an end, not for a process that reads nothing.
     """
 
-    def open(self, on_exit: Callable[[Exit], None]) -> None:
-        """Get ready, and call `on_exit` once for each user endpoint that is gone."""
+    def open(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_adopted: Callable[[Adopted], None] = lambda _: None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            on_exit: called once for each user endpoint that is gone.
+            on_adopted: called for each that was found running; before or after this returns.
+        """
         ...
 
-    def start(self, spec: LaunchSpec) -> int:
-        """Start a user endpoint; return the process id of the top of its tree.
+    def start(self, spec: LaunchSpec) -> None:
+        """Begin to start a user endpoint. A start that fails later is told as an end.
 
         Raises:
             StartFailedError: it was not started; `on_exit` will not be called for it.
             ValueError: one with this id runs. Ask `is_running` first.
         """
+        ...
+
+    def pid_of(self, user_endpoint: str) -> int:
+        """Return the process id of the top of its tree; 0: there is none, or none yet."""
         ...
 
     def is_running(self, user_endpoint: str) -> bool:

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -25,8 +24,8 @@ from typing import Any, Final
 
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_endpoint.launcher.loop import Loop, Timer
-from chamberlain_endpoint.launcher.runtime import child
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, StartFailedError
+from chamberlain_endpoint.launcher.runtime import child, folders
+from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Adopted, Exit, StartFailedError
 from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
 
 _log: Final = logging.getLogger(__name__)
@@ -103,7 +102,11 @@ class ProcessRuntime:
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
 
-    def open(self, on_exit: Callable[[Exit], None]) -> None:
+    def open(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_adopted: Callable[[Adopted], None] = lambda _: None,
+    ) -> None:
         """Find out what the kernel allows, and begin to renew leases."""
         self._on_exit = on_exit
         if self._may_own_space and os.geteuid() == 0:
@@ -115,13 +118,13 @@ class ProcessRuntime:
         """Whether each user endpoint gets a process space of its own."""
         return self._is_own_space
 
-    def start(self, spec: LaunchSpec) -> int:
-        """Start a user endpoint; return its keeper's process id."""
+    def start(self, spec: LaunchSpec) -> None:
+        """Start a user endpoint."""
         if spec.user_endpoint in self._processes:
             raise ValueError(f"{spec.user_endpoint} runs already")
         account = spec.account
         try:
-            folder = _make_account_dir(self._accounts_dir, account.uid, account.gid)
+            folder = folders.make_account_dir(self._accounts_dir, account.uid, account.gid)
             order = child.Order(
                 is_own_space=self._is_own_space,
                 is_probe=False,
@@ -142,7 +145,11 @@ class ProcessRuntime:
         for fd in process.tails:
             self._watch(process, fd)
         self._feed(process)
-        return keeper.pid
+
+    def pid_of(self, user_endpoint: str) -> int:
+        """Return the process id of its keeper."""
+        process = self._processes.get(user_endpoint)
+        return 0 if process is None else process.keeper.pid
 
     def is_running(self, user_endpoint: str) -> bool:
         """Tell whether something of `user_endpoint` still runs."""
@@ -337,27 +344,3 @@ def _exit_of(process: _Process) -> Exit:
     if code < 0:
         return Exit(process.user_endpoint, None, -code, tail)
     return Exit(process.user_endpoint, code, None, tail, failure="the keeper told nothing")
-
-
-def _make_account_dir(accounts_dir: Path, uid: int, gid: int) -> Path:
-    """Return the account's own folder, made with the account as its owner.
-
-    `accounts_dir` is writable by the launcher alone, so what stands there is what it made.
-    """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    base = os.open(accounts_dir, flags)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(str(uid), 0o700, dir_fd=base)
-        folder = os.open(str(uid), flags, dir_fd=base)
-    finally:
-        os.close(base)
-    try:
-        seen = os.fstat(folder)
-        if seen.st_uid != uid:
-            os.fchown(folder, uid, gid)
-        if stat.S_IMODE(seen.st_mode) != 0o700:
-            os.fchmod(folder, 0o700)
-    finally:
-        os.close(folder)
-    return accounts_dir / str(uid)

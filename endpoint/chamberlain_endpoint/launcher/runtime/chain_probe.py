@@ -1,0 +1,87 @@
+"""What a throwaway container tries, as the account: home, munge, the scheduler's commands.
+
+Runs in the container with the standard library alone; its text is handed over as it stands,
+so that it needs nothing of ours in the image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+MARK = "chain-probe: "
+_PATIENCE_S = 10
+_COMMANDS = (
+    ("sinfo", ("--noheader", "--format", "%P %a %D")),
+    ("squeue", ("--noheader", "--me")),
+    ("qstat", ("-B",)),
+)
+
+
+def source() -> str:
+    """Return the program's own text."""
+    return Path(__file__).read_text()
+
+
+def main() -> None:
+    """Try everything; write one line on standard error."""
+    rows = [_home(), *_munge(), *_scheduler()]
+    sys.stderr.write(f"\n{MARK}{json.dumps(rows)}\n")
+
+
+def _home() -> dict[str, str]:
+    home = os.environ.get("HOME", "")
+    probe = Path(home) / f".chamberlain-try-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        todo = "does the folder belong to the account? runtime.mounts_home; runtime.mounts"
+        return {"link": "home", "state": "bad", "said": f"{home}: {error}", "todo": todo}
+    return {"link": "home", "state": "good", "said": f"{home} can be written", "todo": ""}
+
+
+def _munge() -> list[dict[str, str]]:
+    if shutil.which("munge") is None:
+        said = "no munge in the container"
+        todo = "Slurm needs it: put it into the image, or mount it; else nothing to do"
+        return [{"link": "munge", "state": "unknown", "said": said, "todo": todo}]
+    code, out = _run("munge", "--no-input")
+    if code:
+        todo = 'mount it: runtime.mounts = ["/run/munge"]; does munged run on this host?'
+        return [{"link": "munge", "state": "bad", "said": out, "todo": todo}]
+    return [{"credential": out}]
+
+
+def _scheduler() -> list[dict[str, str]]:
+    found = []
+    for name, arguments in _COMMANDS:
+        if shutil.which(name) is None:
+            continue
+        code, out = _run(name, *arguments)
+        todo = "is its configuration mounted (/etc/slurm), is the scheduler reachable?"
+        good = {"link": name, "state": "good", "said": out or "answers", "todo": ""}
+        found.append(good if code == 0 else {**good, "state": "bad", "said": out, "todo": todo})
+    if not found:
+        said = "no scheduler's commands in the container"
+        todo = "put them into the image or mount them from the host, if jobs are to be submitted"
+        found.append({"link": "scheduler", "state": "unknown", "said": said, "todo": todo})
+    return found
+
+
+def _run(*command: str) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, (done.stdout or done.stderr).strip()[:500]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,368 @@
+"""Runs user endpoints in containers, each in a user namespace of its own.
+
+The clerk speaks to the engine; this class keeps what comes of it: for each container a
+stream (its standard input and output) and a process descriptor, which tells of its end and
+takes signals without the engine. Containers outlive the launcher that started them, for as
+long as their lease lasts: the next one finds them by their labels and goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from chamberlain_endpoint.launcher.loop import Loop
+from chamberlain_endpoint.launcher.runtime import container_plan, folders, idmap, names
+from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
+from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
+from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
+from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
+from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
+from chamberlain_endpoint.launcher.runtime.port import (
+    Adopted,
+    Exit,
+    Runtime,
+    StartFailedError,
+)
+from chamberlain_endpoint.launcher.runtime.subordinate import SubordinateIds
+from chamberlain_endpoint.launcher.settings import EngineKind, LauncherSettings
+from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
+
+_log: Final = logging.getLogger(__name__)
+
+_START_S: Final = 60.0
+_ASK_S: Final = 30.0
+_AGAIN_S: Final = 1.0
+_CLOSE_S: Final = 10.0
+_NOT_KNOWN_YET: Final = "the engine was not asked yet what runs of an earlier launcher"
+
+
+class ContainerRuntime:
+    """Starts, feeds, watches, ends and adopts containers. See `port.Runtime`.
+
+    Args:
+        fallback: runs what the engine cannot, where the site allows it.
+    """
+
+    def __init__(
+        self, loop: Loop, settings: LauncherSettings, fallback: Runtime | None = None
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._runtime = settings.runtime
+        self._fallback = fallback
+        self._fallen: set[str] = set()
+        self._link = ClerkLink(loop, self._runtime.engine, self._runtime.socket)
+        folder = settings.state_dir / "containers"
+        self._folder = folder
+        self._ids = SubordinateIds(
+            folder / "subordinate.json",
+            self._runtime.subordinate_first,
+            self._runtime.subordinate_count,
+        )
+        self._records = ContainerRecords(folder / "containers.json")
+        self._shelf = ImageShelf(self._runtime.images_dir)
+        self._containers: dict[str, HeldContainer] = {}
+        self._is_known = False
+        self._on_exit: Callable[[Exit], None] = lambda _: None
+        self._on_adopted: Callable[[Adopted], None] = lambda _: None
+
+    def open(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_adopted: Callable[[Adopted], None] = lambda _: None,
+    ) -> None:
+        """Start the clerk, and ask the engine what runs of ours.
+
+        Raises:
+            RecordsBrokenError: accounts would share ids; restore the file.
+        """
+        self._on_exit, self._on_adopted = on_exit, on_adopted
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ids.open()
+        self._records.open()
+        self._link.open()
+        if self._fallback is not None:
+            self._fallback.open(self._note_fallen)
+        self._ask_what_runs()
+        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engine answered, and what runs of an earlier launcher is known."""
+        return self._is_known
+
+    def start(self, spec: LaunchSpec) -> None:
+        """Begin to start a container."""
+        if self.is_running(spec.user_endpoint):
+            raise ValueError(f"{spec.user_endpoint} runs already")
+        try:
+            self._begin(spec)
+        except StartFailedError as error:
+            if not self._fall_back(spec, error):
+                raise
+        except OSError as error:
+            raise StartFailedError(f"{spec.user_endpoint}: {error}") from error
+
+    def pid_of(self, user_endpoint: str) -> int:
+        """Return the process id of the container's first process; 0: none yet."""
+        if user_endpoint in self._fallen and self._fallback is not None:
+            return self._fallback.pid_of(user_endpoint)
+        container = self._containers.get(user_endpoint)
+        return 0 if container is None else container.pid
+
+    def is_running(self, user_endpoint: str) -> bool:
+        """Tell whether something of `user_endpoint` still runs, or is just being started."""
+        return user_endpoint in self._containers or user_endpoint in self._fallen
+
+    def stop(self, user_endpoint: str, grace_s: float) -> None:
+        """Ask it to end, and kill all of it after `grace_s`."""
+        if user_endpoint in self._fallen and self._fallback is not None:
+            self._fallback.stop(user_endpoint, grace_s)
+            return
+        container = self._containers.get(user_endpoint)
+        if container is None:
+            return
+        container.stop(grace_s)
+
+    def close(self) -> None:
+        """Kill what still runs, without a callback; leave nothing with the engine."""
+        if self._fallback is not None:
+            self._fallback.close()
+        self._on_exit = lambda _: None
+        if self._runtime.ends_with_launcher:
+            until = time.monotonic() + _CLOSE_S
+            for container in tuple(self._containers.values()):
+                self.stop(container.record.user_endpoint, 0.0)
+            while self._containers and time.monotonic() < until:
+                self._loop.call_later(0.05, lambda: None)
+                self._loop.turn()
+        for container in tuple(self._containers.values()):
+            container.let_go()
+        self._containers.clear()
+        self._link.close()
+
+    def _begin(self, spec: LaunchSpec) -> None:
+        if not self._is_known:
+            raise EngineDownError(_NOT_KNOWN_YET)
+        account = spec.account
+        digest = self._runtime.digest_of(spec.image)
+        if digest is None:
+            allowed = ", ".join(name for name, _ in self._runtime.images)
+            raise StartFailedError(
+                f"image {spec.image!r} is not in runtime.images",
+                public=f"The site has no image {spec.image!r}; it has: {allowed}.",
+            )
+        is_podman = self._runtime.engine is EngineKind.PODMAN
+        root = str(self._shelf.root_of(digest)) if is_podman else ""
+        names_dir = names.write(self._folder, account, self._runtime.known_accounts)
+        account_dir = folders.make_account_dir(
+            self._settings.accounts_dir, account.uid, account.gid
+        )
+        plan = container_plan.make(
+            self._runtime,
+            spec,
+            container_plan.Place(
+                endpoint=self._settings.endpoint_id,
+                generation=secrets.token_hex(16),
+                root=root,
+                digest=digest,
+                base=self._ids.base_of(account.uid),
+                names=names_dir,
+                most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+                most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
+            ),
+        )
+        record = _record_of(spec, plan)
+        self._records.add(record)
+        container = self._held(record, spec)
+        self._containers[spec.user_endpoint] = container
+        request = {
+            **_asked(plan),
+            "document": plan.document,
+            "name": plan.name,
+            "account_dir": str(account_dir),
+            "state_name": spec.state_dir.name,
+            "uid": account.uid,
+            "gid": account.gid,
+            "home": account.dir if self._runtime.mounts_home else "",
+        }
+        self._link.ask(
+            "start", request, lambda answer, fds: self._started(container, answer, fds), _START_S
+        )
+
+    def _started(
+        self, container: HeldContainer, answer: dict[str, Any] | EngineError, fds: tuple[int, ...]
+    ) -> None:
+        if isinstance(answer, EngineError):
+            self._failed(container, answer)
+            return
+        container.hold(answer, fds)
+
+    def _failed(self, container: HeldContainer, error: EngineError) -> None:
+        record, spec = container.record, container.spec
+        self._forget(container)
+        _log.error(
+            "no container: %s %s",
+            error,
+            error.remedy,
+            extra={
+                "event": "container.not_started",
+                "user_endpoint": record.user_endpoint,
+                "account": record.account,
+                "code": error.word,
+                "reason": str(error),
+            },
+        )
+        if spec is not None and not container.is_stopping and self._fall_back(spec, error):
+            return
+        self._on_exit(
+            Exit(
+                record.user_endpoint,
+                None,
+                None,
+                b"",
+                failure=f"{error.word}: {error} {error.remedy}",
+                public=error.public,
+            )
+        )
+
+    def _fall_back(self, spec: LaunchSpec, error: StartFailedError) -> bool:
+        if self._fallback is None or not isinstance(error, EngineError):
+            return False
+        self._fallback.start(spec)
+        self._fallen.add(spec.user_endpoint)
+        _log.warning(
+            "runs as a process, because there is no container",
+            extra={
+                "event": "container.fallen_back",
+                "user_endpoint": spec.user_endpoint,
+                "account": spec.account.uname,
+                "code": error.word,
+            },
+        )
+        return True
+
+    def _note_fallen(self, exit_: Exit) -> None:
+        self._fallen.discard(exit_.user_endpoint)
+        self._on_exit(exit_)
+
+    def _held(self, record: Record, spec: LaunchSpec | None) -> HeldContainer:
+        return HeldContainer(self._loop, self._link, record, spec, Means(self._known, self._ended))
+
+    def _known(self, container: HeldContainer) -> dict[str, Any]:
+        """Return what the clerk needs to judge a container that runs already."""
+        record = container.record
+        own_gids = list(record.groups)
+        if self._runtime.engine is EngineKind.PODMAN:
+            base = self._ids.base_of(record.uid)
+            uids: Any = idmap.extents((record.uid,), base)
+            gids: Any = idmap.extents(own_gids, base)
+        else:
+            uids = gids = None
+        return {
+            "container": container.id,
+            "own_uids": [record.uid],
+            "own_gids": own_gids,
+            "uids": uids,
+            "gids": gids,
+        }
+
+    def _ended(self, container: HeldContainer, exit_: Exit) -> None:
+        self._forget(container)
+        self._on_exit(exit_)
+
+    def _forget(self, container: HeldContainer) -> None:
+        del self._containers[container.record.user_endpoint]
+        self._records.remove(container.record.generation)
+        container.let_go()
+
+    def _renew_leases(self) -> None:
+        for container in self._containers.values():
+            container.stream.renew_lease()
+        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+
+    def _ask_what_runs(self) -> None:
+        request = {"endpoint": self._settings.endpoint_id}
+        self._link.ask("list", request, self._take_list, _ASK_S)
+
+    def _take_list(self, answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
+        if isinstance(answer, EngineError):
+            _log.error(
+                "the container engine does not answer: %s %s",
+                answer,
+                answer.remedy,
+                extra={"event": "engine.down", "code": answer.word, "reason": str(answer)},
+            )
+            self._loop.call_later(5 * _AGAIN_S, self._ask_what_runs)
+            return
+        ours = set()
+        for row in answer["containers"]:
+            record = self._records.of(row["labels"].get(f"{container_plan.LABEL}generation", ""))
+            if record is None or row["labels"].get(f"{container_plan.LABEL}uid") != str(record.uid):
+                _log.warning(
+                    "a container with our labels is not ours; it is left alone",
+                    extra={"event": "container.not_ours", "container": row["container"]},
+                )
+                continue
+            ours.add(record.generation)
+            self._adopt(record, row["container"])
+        self._records.keep_only(
+            ours | {each.record.generation for each in self._containers.values()}
+        )
+        self._is_known = True
+
+    def _adopt(self, record: Record, container_id: str) -> None:
+        container = self._held(record, None)
+        container.id = container_id
+        self._containers[record.user_endpoint] = container
+
+        def take(answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
+            if isinstance(answer, EngineError) or not fds:
+                # Not as it should be, or ended while nobody looked: nothing of it stays.
+                container.is_ending = True
+                self._link.ask(
+                    "kill",
+                    {"container": container_id},
+                    lambda *_: self._forget(container),
+                    _ASK_S,
+                )
+                return
+            container.hold(answer, fds)
+            _log.info(
+                "went on with a container of an earlier launcher",
+                extra={
+                    "event": "container.adopted",
+                    "user_endpoint": record.user_endpoint,
+                    "account": record.account,
+                    "container": container_id,
+                },
+            )
+            self._on_adopted(record.adopted(container.pid))
+            container.stream.renew_lease()
+
+        self._link.ask("attach", self._known(container), take, _ASK_S)
+
+
+def _asked(plan: container_plan.Plan) -> dict[str, Any]:
+    kept = asdict(plan)
+    return {name: kept[name] for name in ("uids", "gids", "own_uids", "own_gids")}
+
+
+def _record_of(spec: LaunchSpec, plan: container_plan.Plan) -> Record:
+    labels = plan.document.get("labels") or plan.document["Labels"]
+    return Record(
+        generation=labels[f"{container_plan.LABEL}generation"],
+        user_endpoint=spec.user_endpoint,
+        command=spec.command,
+        account=spec.account.uname,
+        uid=spec.account.uid,
+        gid=spec.account.gid,
+        groups=plan.own_gids,
+        started_at=time.time(),
+    )

@@ -1,0 +1,304 @@
+"""What exactly the engine is asked for, for one user endpoint. Pure.
+
+A request decides nothing here but the name of an image from the site's list: mounts, limits,
+network and ids come from the launcher's settings and from the account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_endpoint.launcher.runtime import idmap
+from chamberlain_endpoint.launcher.settings import EngineKind, Limits, Mount, RuntimeSettings
+from chamberlain_endpoint.launcher.spec import LaunchSpec
+
+LABEL: Final = "org.chamberlain."
+"""What the names of our labels begin with."""
+
+_MOST_GROUPS: Final = 64
+"""The kernel's maps have 340 rows; each group takes two."""
+_LOG_BYTES: Final = 64 * 1024
+_TMP_MIB: Final = 512
+_CPU_PERIOD_US: Final = 100_000
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What of the host one container needs.
+
+    Attributes:
+        endpoint: id of the site's endpoint.
+        generation: a word that only this start has.
+        root: the unpacked image; empty when the engine keeps the image itself.
+        digest: of the image.
+        base: first of the account's subordinate ids.
+        names: folder with the files `passwd` and `group` for this account.
+        most_open_files: hard limit of the launcher itself.
+        most_processes: likewise; -1 is none.
+    """
+
+    endpoint: str
+    generation: str
+    root: str
+    digest: str
+    base: int
+    names: Path
+    most_open_files: int
+    most_processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One container, as both engines understand it.
+
+    Attributes:
+        uids: the map of user ids that was asked for; None: the engine chooses.
+        own_uids: the ids that must stand for themselves.
+    """
+
+    name: str
+    document: dict[str, Any]
+    uids: tuple[idmap.Extent, ...] | None
+    gids: tuple[idmap.Extent, ...] | None
+    own_uids: tuple[int, ...]
+    own_gids: tuple[int, ...]
+
+
+def limits_of(settings: RuntimeSettings, account: Account) -> Limits:
+    """Return the account's own limits, else those of the first of its groups that has some."""
+    by_account = dict(settings.account_limits)
+    if account.uname in by_account:
+        return by_account[account.uname]
+    names = {group.name for group in account.groups}
+    for name, limits in settings.group_limits:
+        if name in names:
+            return limits
+    return settings.limits
+
+
+def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
+    """Return the container for `spec`."""
+    account = spec.account
+    gids = tuple(sorted({account.gid, *(group.gid for group in account.groups)} - {0}))
+    gids = gids[:_MOST_GROUPS] if account.gid in gids[:_MOST_GROUPS] else (account.gid,)
+    is_podman = settings.engine is EngineKind.PODMAN
+    plan = Plan(
+        name=f"chamberlain-{place.endpoint[:8]}-{spec.user_endpoint[:8]}-{place.generation[:12]}",
+        document={},
+        uids=idmap.extents((account.uid,), place.base) if is_podman else None,
+        gids=idmap.extents(gids, place.base) if is_podman else None,
+        own_uids=(account.uid,),
+        own_gids=gids,
+    )
+    write = _libpod if is_podman else _docker
+    return replace(plan, document=write(settings, spec, place, plan))
+
+
+def labels_of(spec: LaunchSpec, place: Place) -> dict[str, str]:
+    """Return the labels by which a later launcher knows its own."""
+    return {
+        LABEL + "endpoint": place.endpoint,
+        LABEL + "user-endpoint": spec.user_endpoint,
+        LABEL + "uid": str(spec.account.uid),
+        LABEL + "generation": place.generation,
+    }
+
+
+def _command(settings: RuntimeSettings, spec: LaunchSpec) -> list[str]:
+    return [str(settings.python), *spec.arguments[1:]]
+
+
+def _mounts(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> list[Mount]:
+    own = spec.state_dir.parent
+    found = [
+        Mount(place.names / "passwd", Path("/etc/passwd")),
+        Mount(place.names / "group", Path("/etc/group")),
+        Mount(Path("/etc/hosts"), Path("/etc/hosts")),
+        Mount(Path("/etc/resolv.conf"), Path("/etc/resolv.conf")),
+        Mount(own, own, is_writable=True),
+    ]
+    if settings.mounts_home:
+        home = Path(spec.account.dir)
+        found.append(Mount(home, home, is_writable=True))
+    return [*found, *settings.mounts]
+
+
+def _environment(settings: RuntimeSettings, spec: LaunchSpec) -> Mapping[str, str]:
+    folder = str(settings.python.parent)
+    path = spec.environment.get("PATH", "/usr/bin:/bin")
+    return {**spec.environment, "PATH": f"{folder}:{path}"}
+
+
+def _libpod(
+    settings: RuntimeSettings, spec: LaunchSpec, place: Place, plan: Plan
+) -> dict[str, Any]:
+    limits = limits_of(settings, spec.account)
+    account = spec.account
+    assert plan.uids is not None
+    assert plan.gids is not None
+    others = [str(gid) for gid in plan.own_gids if gid != account.gid]
+    is_plain_network = settings.network in ("host", "none")
+    document: dict[str, Any] = {
+        "name": plan.name,
+        "command": _command(settings, spec),
+        "entrypoint": [],
+        "env": dict(_environment(settings, spec)),
+        "httpproxy": False,
+        "work_dir": str(spec.state_dir),
+        "user": f"{account.uid}:{account.gid}",
+        "groups": others,
+        "labels": labels_of(spec, place),
+        "init": True,
+        "stdin": True,
+        "terminal": False,
+        "umask": "0077",
+        # The engine must never start it again by itself: that is the hub's decision.
+        "restart_policy": "no",
+        "userns": {"nsmode": "private"},
+        "idmappings": {
+            "HostUIDMapping": False,
+            "HostGIDMapping": False,
+            "UIDMap": [_row(each) for each in plan.uids],
+            "GIDMap": [_row(each) for each in plan.gids],
+        },
+        "pidns": {"nsmode": "private"},
+        "ipcns": {"nsmode": "private"},
+        "utsns": {"nsmode": "host"} if settings.network == "host" else {"nsmode": "private"},
+        "cgroupns": {"nsmode": "private"},
+        "netns": {"nsmode": settings.network if is_plain_network else "bridge"},
+        "read_only_filesystem": True,
+        "read_write_tmpfs": False,
+        "privileged": False,
+        "cap_add": [],
+        "cap_drop": ["ALL"],
+        "no_new_privileges": True,
+        "use_image_hosts": True,
+        "use_image_resolve_conf": True,
+        "log_configuration": {"driver": "k8s-file", "size": _LOG_BYTES},
+        "mounts": [
+            _tmpfs("/tmp"),  # noqa: S108
+            _tmpfs("/run"),
+            _tmpfs("/var/tmp"),  # noqa: S108
+            *(_bind(each) for each in _mounts(settings, spec, place)),
+        ],
+        "r_limits": _rlimits(limits, place),
+        "resource_limits": _resources(limits),
+    }
+    if not is_plain_network:
+        document["Networks"] = {settings.network: {}}
+    if place.root:
+        document["rootfs"] = place.root
+    else:
+        document["image"] = place.digest
+    return document
+
+
+def _docker(
+    settings: RuntimeSettings, spec: LaunchSpec, place: Place, plan: Plan
+) -> dict[str, Any]:
+    limits = limits_of(settings, spec.account)
+    account = spec.account
+    others = [str(gid) for gid in plan.own_gids if gid != account.gid]
+    environment = _environment(settings, spec)
+    return {
+        "Image": place.digest,
+        "Cmd": _command(settings, spec),
+        "Entrypoint": [],
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "User": f"{account.uid}:{account.gid}",
+        "WorkingDir": str(spec.state_dir),
+        "Labels": labels_of(spec, place),
+        "OpenStdin": True,
+        "StdinOnce": False,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "HostConfig": {
+            "Init": True,
+            "NetworkMode": settings.network,
+            "IpcMode": "private",
+            "ReadonlyRootfs": True,
+            "Privileged": False,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "GroupAdd": others,
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": {"Type": "local", "Config": {"max-size": f"{_LOG_BYTES}b"}},
+            "Tmpfs": dict.fromkeys(("/tmp", "/run", "/var/tmp"), _TMPFS_OPTIONS),  # noqa: S108
+            "Binds": [
+                f"{each.source}:{each.target}:{'rw' if each.is_writable else 'ro'}"
+                for each in _mounts(settings, spec, place)
+            ],
+            "Ulimits": [
+                {
+                    "Name": each["type"],
+                    "Soft": each["soft"],
+                    "Hard": each["hard"],
+                }
+                for each in _rlimits(limits, place)
+            ],
+            "Memory": limits.memory_mib * _MIB,
+            "MemorySwap": limits.memory_mib * _MIB,
+            "NanoCpus": int(limits.cpus * 1e9),
+            "PidsLimit": limits.pids or None,
+        },
+    }
+
+
+_TMPFS_OPTIONS: Final = f"rw,nosuid,nodev,size={_TMP_MIB}m,mode=1777"
+
+
+def _row(extent: idmap.Extent) -> dict[str, int]:
+    return {"container_id": extent.inside, "host_id": extent.outside, "size": extent.size}
+
+
+def _tmpfs(target: str) -> dict[str, Any]:
+    return {
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "destination": target,
+        "options": ["rw", "nosuid", "nodev", f"size={_TMP_MIB}m", "mode=1777"],
+    }
+
+
+def _bind(mount: Mount) -> dict[str, Any]:
+    return {
+        "type": "bind",
+        "source": str(mount.source),
+        "destination": str(mount.target),
+        # Below a home may be another file system (an automounted project): rbind shows it.
+        "options": ["rbind", "rw" if mount.is_writable else "ro", "nosuid", "nodev", "rslave"],
+    }
+
+
+def _rlimits(limits: Limits, place: Place) -> list[dict[str, Any]]:
+    files = min(limits.open_files, place.most_open_files)
+    found = [
+        {"type": "nofile", "soft": files, "hard": files},
+        # A core file would hold the credentials.
+        {"type": "core", "soft": 0, "hard": 0},
+    ]
+    if place.most_processes >= 0:
+        # Said in full: an engine without CAP_SYS_RESOURCE cannot raise it to its own default.
+        most = place.most_processes
+        found.append({"type": "nproc", "soft": most, "hard": most})
+    return found
+
+
+def _resources(limits: Limits) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if limits.memory_mib:
+        size = limits.memory_mib * _MIB
+        found["memory"] = {"limit": size, "swap": size}
+    if limits.pids:
+        found["pids"] = {"limit": limits.pids}
+    if limits.cpus:
+        quota = int(limits.cpus * _CPU_PERIOD_US)
+        found["cpu"] = {"quota": quota, "period": _CPU_PERIOD_US}
+    return found

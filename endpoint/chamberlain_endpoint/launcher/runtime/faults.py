@@ -1,0 +1,104 @@
+"""Why a container could not be had: one sentence for the user, one for the administrator."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chamberlain_endpoint.launcher.runtime.port import StartFailedError
+
+
+class EngineError(StartFailedError):
+    """The engine would not do as asked. The detail is its answer.
+
+    Attributes:
+        word: what kind of trouble, for a log line.
+        remedy: what the administrator can do.
+    """
+
+    word = "engine"
+    remedy = "Look at the engine's own log."
+    public = "The site could not start the container of your user endpoint."
+
+
+class EngineDownError(EngineError):
+    """Nobody answers at the engine's socket."""
+
+    word = "engine_down"
+    remedy = "Start it: systemctl start podman.socket (or docker.socket)."
+    public = "The site's container engine does not answer; tell its administrator."
+
+
+class NoImageError(EngineError):
+    """The image is not there."""
+
+    word = "no_image"
+    remedy = "Bring it: chamberlain-endpoint image install ARCHIVE."
+    public = "The site's container image is missing; tell its administrator."
+
+
+class NoSpaceError(EngineError):
+    """A disk is full."""
+
+    word = "no_space"
+    remedy = "Make room where the engine keeps its containers (df -h)."
+    public = "The site has no disk space left for your user endpoint; tell its administrator."
+
+
+class NoUserNamespaceError(EngineError):
+    """The kernel gives no user namespaces, or not the ids that were asked for."""
+
+    word = "no_user_namespace"
+    remedy = "Check: sysctl user.max_user_namespaces; runtime.subordinate_first and _count."
+    public = "The site cannot isolate your user endpoint now; tell its administrator."
+
+
+class NotIsolatedError(EngineError):
+    """The container ran otherwise than asked, and was killed."""
+
+    word = "not_isolated"
+    remedy = "Do not use this engine: it does not keep to the id maps that it is given."
+    public = "The site could not isolate your user endpoint, so it was not started."
+
+
+_SIGNS: Final[tuple[tuple[type[EngineError], tuple[str, ...]], ...]] = (
+    (NoSpaceError, ("no space left", "disk quota exceeded")),
+    (
+        NoUserNamespaceError,
+        (
+            "user namespace",
+            "newuidmap",
+            "newgidmap",
+            "gid_map",
+            "uid_map",
+            "setgroups",
+            "unshare",
+            "not enough unused ids",
+            "max_user_namespaces",
+        ),
+    ),
+    (NoImageError, ("no such image", "image not known", "rootfs", "no such object")),
+)
+
+
+def of_text(status: int, text: str) -> EngineError:
+    """Return the error that an engine's answer means."""
+    low = text.lower()
+    for kind, signs in _SIGNS:
+        if any(sign in low for sign in signs):
+            return kind(f"{status}: {text}")
+    return EngineError(f"{status}: {text}")
+
+
+def by_word(word: str, detail: str) -> EngineError:
+    """Return the error that another process raised."""
+    kinds = (
+        EngineDownError,
+        NoImageError,
+        NoSpaceError,
+        NoUserNamespaceError,
+        NotIsolatedError,
+    )
+    for kind in kinds:
+        if kind.word == word:
+            return kind(detail)
+    return EngineError(detail)

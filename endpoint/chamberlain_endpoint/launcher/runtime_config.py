@@ -1,0 +1,148 @@
+"""Reads the table `[runtime]` of `launcher.toml`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.launcher.settings import (
+    EngineKind,
+    Limits,
+    Mount,
+    RuntimeKind,
+    RuntimeSettings,
+)
+from chamberlain_endpoint.launcher.toml_table import Table
+
+IDS_PER_ACCOUNT: Final = 65536
+"""How many subordinate ids each account gets: as many as a container can name."""
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
+_LEAST_MEMORY_MIB: Final = 64
+_LEAST_PIDS: Final = 16
+_MOST_ID: Final = 2**32 - 2
+_SYSTEM_IDS: Final = 65536
+_OWN_PLACES: Final = ("/", "/proc", "/sys", "/dev", "/tmp", "/etc")  # noqa: S108
+
+
+def parse(runtime: Table) -> RuntimeSettings:
+    """Return the settings in the table; faults are noted in it."""
+    usual = RuntimeSettings()
+    settings = RuntimeSettings(
+        kind=_kind(runtime, "kind") or usual.kind,
+        if_unavailable=_if_unavailable(runtime),
+        engine=_engine(runtime),
+        socket=runtime.path("socket", str(usual.socket)),
+        images=_images(runtime),
+        image=runtime.text("image", usual.image),
+        images_dir=runtime.path("images_dir", str(usual.images_dir)),
+        python=runtime.path("python", str(usual.python)),
+        network=runtime.text("network", usual.network),
+        mounts=_mounts(runtime),
+        mounts_home=runtime.truth("mounts_home", usual.mounts_home),
+        known_accounts=runtime.texts("known_accounts", usual.known_accounts),
+        subordinate_first=runtime.whole(
+            "subordinate_first", usual.subordinate_first, least=_SYSTEM_IDS
+        ),
+        subordinate_count=runtime.whole(
+            "subordinate_count", usual.subordinate_count, least=IDS_PER_ACCOUNT
+        ),
+        limits=_limits(runtime.table("limits"), Limits()),
+        group_limits=_limits_by_name(runtime, "group_limits"),
+        account_limits=_limits_by_name(runtime, "account_limits"),
+        ends_with_launcher=runtime.truth("ends_with_launcher", usual.ends_with_launcher),
+    )
+    _check_across(runtime, settings)
+    runtime.refuse_unknown()
+    return settings
+
+
+def _kind(runtime: Table, name: str) -> RuntimeKind | None:
+    text = runtime.text(name, "")
+    if text in set(RuntimeKind):
+        return RuntimeKind(text)
+    if text:
+        runtime.fault(name, 'must be "process" or "container"')
+    return None
+
+
+def _if_unavailable(runtime: Table) -> RuntimeKind | None:
+    text = runtime.text("if_unavailable", "refuse")
+    if text == RuntimeKind.PROCESS:
+        return RuntimeKind.PROCESS
+    if text != "refuse":
+        runtime.fault("if_unavailable", 'must be "refuse" or "process"')
+    return None
+
+
+def _engine(runtime: Table) -> EngineKind:
+    text = runtime.text("engine", EngineKind.PODMAN)
+    if text not in set(EngineKind):
+        runtime.fault("engine", 'must be "podman" or "docker"')
+        return EngineKind.PODMAN
+    return EngineKind(text)
+
+
+def _images(runtime: Table) -> tuple[tuple[str, str], ...]:
+    table = runtime.table("images")
+    found = []
+    for name in table.names():
+        digest = table.text(name, "")
+        if not _NAME.fullmatch(name):
+            table.fault(name, "is no name for an image: letters, digits, dot, dash, underscore")
+        if not _DIGEST.fullmatch(digest):
+            table.fault(name, "must be a digest: sha256: and 64 hexadecimal digits")
+        found.append((name, digest))
+    return tuple(found)
+
+
+def _mounts(runtime: Table) -> tuple[Mount, ...]:
+    found = []
+    for text in runtime.texts("mounts", ()):
+        source, _, rest = text.partition(":")
+        target, _, mode = rest.rpartition(":") if ":" in rest else ("", "", rest)
+        if mode not in ("", "ro", "rw"):
+            target, mode = rest, "ro"
+        mount = Mount(Path(source), Path(target or source), is_writable=mode == "rw")
+        for path in (mount.source, mount.target):
+            if not path.is_absolute() or ".." in path.parts:
+                runtime.fault("mounts", f"{text!r}: {path} must be an absolute path")
+        if str(mount.target) in _OWN_PLACES:
+            runtime.fault("mounts", f"{text!r}: {mount.target} belongs to the container itself")
+        found.append(mount)
+    return tuple(found)
+
+
+def _limits(table: Table, usual: Limits) -> Limits:
+    limits = Limits(
+        memory_mib=table.whole("memory_mib", usual.memory_mib, least=0),
+        cpus=table.number("cpus", usual.cpus, least=0.0),
+        pids=table.whole("pids", usual.pids, least=0),
+        open_files=table.whole("open_files", usual.open_files, least=64),
+    )
+    if 0 < limits.memory_mib < _LEAST_MEMORY_MIB:
+        table.fault("memory_mib", f"must be 0 (no limit) or at least {_LEAST_MEMORY_MIB}")
+    if 0 < limits.pids < _LEAST_PIDS:
+        table.fault("pids", f"must be 0 (no limit) or at least {_LEAST_PIDS}")
+    table.refuse_unknown()
+    return limits
+
+
+def _limits_by_name(runtime: Table, name: str) -> tuple[tuple[str, Limits], ...]:
+    usual = Limits()
+    return tuple((key, _limits(table, usual)) for key, table in runtime.tables(name).items())
+
+
+def _check_across(runtime: Table, settings: RuntimeSettings) -> None:
+    last = settings.subordinate_first + settings.subordinate_count - 1
+    if last > _MOST_ID:
+        runtime.fault("subordinate_count", f"reaches id {last}; the kernel's last is {_MOST_ID}")
+    if settings.kind is not RuntimeKind.CONTAINER:
+        return
+    if not settings.images:
+        runtime.fault("images", "must name at least one image and its digest")
+    elif settings.digest_of("") is None:
+        names = ", ".join(name for name, _ in settings.images)
+        runtime.fault("image", f"must be one of the names in images: {names}")

@@ -1,0 +1,51 @@
+"""`doctor --as ACCOUNT`: the chain of one account, tried in a throwaway container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests import container_host as containers
+
+from chamberlain_endpoint.launcher import try_container
+from chamberlain_endpoint.launcher.settings import LauncherSettings
+
+pytestmark = [pytest.mark.needs_podman, pytest.mark.needs_root, pytest.mark.slow]
+
+
+def _links(settings: LauncherSettings) -> dict[str, dict[str, str]]:
+    found = list(try_container.examine(settings, containers.account()))
+    return {each["link"]: each for each in found}
+
+
+def _settings(tmp_path: Path, **changes: object) -> LauncherSettings:
+    # The probe runs the program that the launcher would: the host's own Python.
+    settings = containers.settings(tmp_path)
+    return replace(settings, runtime=replace(settings.runtime, **changes))
+
+
+def test_a_good_chain_is_good_from_end_to_end(tmp_path: Path) -> None:
+    links = _links(_settings(tmp_path))
+    assert links["engine"]["state"] == "good", links
+    assert links["container"]["state"] == "good", links
+    assert links["home"]["state"] == "good", links
+    assert containers.podman("ps", "--all", "--quiet", "--filter", "name=chamberlain-") == ""
+
+
+def test_a_broken_link_is_named_with_what_to_do(tmp_path: Path) -> None:
+    links = _links(_settings(tmp_path, mounts_home=False))
+    assert links["home"]["state"] == "bad"
+    assert "mounts_home" in links["home"]["todo"]
+
+
+def test_a_missing_image_is_the_broken_link(tmp_path: Path) -> None:
+    links = _links(_settings(tmp_path, images=(("test", "sha256:" + "0" * 64),)))
+    assert links["container"]["state"] == "bad"
+    assert "image install" in links["container"]["todo"]
+
+
+def test_an_engine_that_is_down_is_the_broken_link(tmp_path: Path) -> None:
+    links = _links(_settings(tmp_path, socket=tmp_path / "nobody.sock"))
+    assert links["engine"]["state"] == "bad"
+    assert "podman.socket" in links["engine"]["todo"]

@@ -1,0 +1,95 @@
+"""The table `[runtime]`: every fault is named, nothing is repaired."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chamberlain_endpoint.launcher import runtime_config
+from chamberlain_endpoint.launcher.settings import (
+    EngineKind,
+    Limits,
+    Mount,
+    RuntimeKind,
+    RuntimeSettings,
+)
+from chamberlain_endpoint.launcher.toml_table import Table
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def _parse(text: str) -> tuple[RuntimeSettings, list[str]]:
+    faults: list[str] = []
+    document = tomllib.loads(text)
+    return runtime_config.parse(Table(document, "runtime.", faults)), faults
+
+
+def test_nothing_said_is_processes() -> None:
+    settings, faults = _parse("")
+    assert faults == []
+    assert settings == RuntimeSettings()
+    assert settings.kind is RuntimeKind.PROCESS
+
+
+def test_everything_said_is_taken() -> None:
+    settings, faults = _parse(
+        f"""
+        kind = "container"
+        if_unavailable = "process"
+        engine = "docker"
+        socket = "/run/docker.sock"
+        image = "usual"
+        network = "cluster"
+        mounts = ["/scratch:rw", "/run/munge", "/a:/b:ro"]
+        known_accounts = ["slurm"]
+        [images]
+        usual = "{DIGEST}"
+        [limits]
+        memory_mib = 1024
+        cpus = 1.5
+        [group_limits.staff]
+        pids = 64
+        [account_limits.alice]
+        open_files = 128
+        """
+    )
+    assert faults == []
+    assert (settings.kind, settings.engine) == (RuntimeKind.CONTAINER, EngineKind.DOCKER)
+    assert settings.if_unavailable is RuntimeKind.PROCESS
+    assert settings.mounts == (
+        Mount(Path("/scratch"), Path("/scratch"), is_writable=True),
+        Mount(Path("/run/munge"), Path("/run/munge")),
+        Mount(Path("/a"), Path("/b")),
+    )
+    assert settings.limits == Limits(memory_mib=1024, cpus=1.5)
+    assert dict(settings.group_limits)["staff"].pids == 64
+    assert dict(settings.account_limits)["alice"].open_files == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('kind = "vm"', "runtime.kind"),
+        ('kind = "container"', "runtime.images"),
+        (f'kind = "container"\nimage = "b"\n[images]\na = "{DIGEST}"', "runtime.image must be"),
+        ('[images]\na = "latest"', "digest"),
+        (f'[images]\n"a b" = "{DIGEST}"', "no name"),
+        ('mounts = ["scratch"]', "absolute"),
+        ('mounts = ["/a/../etc"]', "absolute"),
+        ('mounts = ["/scratch:/etc:rw"]', "belongs to the container"),
+        ("[limits]\nmemory_mib = 3", "memory_mib"),
+        ("[limits]\npids = 1", "pids"),
+        ("[limits]\nmemory = 3", "did you mean memory_mib"),
+        ("subordinate_first = 4294000000", "kernel's last"),
+        ("subordinate_count = 10", "subordinate_count"),
+        ("mounts_home = 1", "true or false"),
+        ('netwrk = "host"', "did you mean network"),
+        ('if_unavailable = "perhaps"', "if_unavailable"),
+        ('engine = "lxc"', "engine"),
+    ],
+)
+def test_faults_are_named(text: str, fault: str) -> None:
+    _, faults = _parse(text)
+    assert any(fault in each for each in faults), faults
