@@ -13,6 +13,7 @@ class Action(StrEnum):
     """What was asked, or what happened."""
 
     SUBMIT = "submit"
+    CANCEL = "cancel"
     TASKS_ENDED = "tasks-ended"
     USER_ENDPOINT = "user-endpoint"
     FUNCTION_REGISTERED = "function-registered"
@@ -59,7 +60,7 @@ class Entry:
         route: method and path, of a request that was refused before it meant anything.
         about: id of what was made, changed or removed, where no other field is for it.
         functions: one `{id, sha256, tasks}` for each function of a submission.
-        tasks: ids of tasks that ended.
+        tasks: ids of tasks that ended, or whose cancellation was asked.
         repeat: it was noted before, perhaps: the hub had ended before it could be sure.
         count: how many were left out, where not each has a line.
     """

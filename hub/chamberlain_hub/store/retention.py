@@ -5,7 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from chamberlain_hub.store.database import CHUNK
-from chamberlain_hub.store.schema import payloads, results, task_groups, tasks, user_endpoints
+from chamberlain_hub.store.schema import (
+    cancellations,
+    payloads,
+    results,
+    task_groups,
+    tasks,
+    user_endpoints,
+)
 from chamberlain_hub.store.topic import Topic
 from chamberlain_wire.ids import EndpointId, TaskId
 from chamberlain_wire.states import UserEndpointState
@@ -43,6 +50,7 @@ class Retention(Topic):
             if ids:
                 connection.execute(sa.delete(results).where(results.c.task.in_(ids)))
                 connection.execute(sa.delete(payloads).where(payloads.c.task.in_(ids)))
+                connection.execute(sa.delete(cancellations).where(cancellations.c.task.in_(ids)))
                 connection.execute(sa.delete(tasks).where(tasks.c.id.in_(ids)))
         return len(ids)
 

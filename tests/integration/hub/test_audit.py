@@ -280,3 +280,9 @@ def test_a_result_that_comes_twice_is_noted_as_a_repeat(
 def _twice(child: UserEndpoint, task_id: str) -> None:
     child.finish(task_id)
     child.finish(task_id)
+
+
+def test_who_asked_for_a_cancellation_is_noted(memory_world: World, alice: Caller) -> None:
+    task_id = new_id()
+    alice.post("/v3/tasks/cancel", {"task_ids": [task_id]}).ok()
+    assert line(memory_world, "cancel", tasks=[task_id])["username"] == ALICE
