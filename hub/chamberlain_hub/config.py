@@ -10,6 +10,8 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -32,6 +34,9 @@ PREFIX: Final = "CHAMBERLAIN_HUB_"
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 DEFAULT_FILE: Final = Path("/etc/chamberlain/hub.toml")
 
+DEFAULT_METRICS: Final = "127.0.0.1:5464"
+
+_MAX_PORT: Final = 65535
 _READABLE_BY_OTHERS: Final = 0o007
 _AMQP_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
@@ -53,6 +58,20 @@ def _as_secret(value: object) -> Secret[str]:
     if not isinstance(value, str):
         raise ValueError("a text is needed")
     return Secret(value)
+
+
+def _split_list(value: object) -> object:
+    """An environment variable has no lists: there, they are separated by commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+class OnAuditFailure(StrEnum):
+    """What to do with a request that cannot be noted in the audit log."""
+
+    REFUSE = "refuse"
+    CONTINUE = "continue"
 
 
 SecretText = Annotated[Secret[str], BeforeValidator(_as_secret)]
@@ -87,6 +106,17 @@ class HubSettings(BaseModel):
         session_idle_s: how long an SDK session without a connection keeps its credential.
         service_token_s: how long an access token of a service account is good.
         result_queue_expires_s: how long the results of a task group wait for their reader.
+        task_idle_s: after so long without a run, the hub gives a task up.
+        result_keep_s: for so long after its end a task and its result can be asked for.
+        user_endpoint_keep_s: for so long the hub remembers a user endpoint that ended.
+        trusted_proxies: addresses or networks of the site's own reverse proxies, whose
+            `X-Forwarded-For` is believed. Nobody else's is.
+        audit_dir: folder of the audit log; None: `data_dir`. One for each hub.
+        audit_on_failure: `refuse` what cannot be noted, or `continue` with an alarm in the log.
+        audit_max_bytes: a file of this size is full, and another one is begun.
+        audit_keep_files: how many full files are kept; older ones are removed.
+        metrics_listen: `HOST:PORT` where Prometheus finds the metrics, without a login; empty:
+            nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -110,6 +140,17 @@ class HubSettings(BaseModel):
     session_idle_s: Seconds = 600.0
     service_token_s: Annotated[float, Field(ge=60, le=30 * 86400, allow_inf_nan=False)] = 43200.0
     result_queue_expires_s: Seconds = 86400.0
+    task_idle_s: Seconds = 14 * 86400.0
+    result_keep_s: Seconds = 30 * 86400.0
+    user_endpoint_keep_s: Seconds = 30 * 86400.0
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split_list)
+    ] = ()
+    audit_dir: Path | None = None
+    audit_on_failure: OnAuditFailure = OnAuditFailure.REFUSE
+    audit_max_bytes: Annotated[int, Field(ge=64 * 1024, le=1024**3)] = 16 * 1024 * 1024
+    audit_keep_files: Annotated[int, Field(ge=1, le=100_000)] = 256
+    metrics_listen: str = DEFAULT_METRICS
     max_submit_bytes: Annotated[int, Field(ge=1024, le=limits.MAX_SUBMIT_BYTES)] = (
         limits.MAX_SUBMIT_BYTES
     )
@@ -150,10 +191,10 @@ class HubSettings(BaseModel):
             raise SettingsInvalidError(source, faults)
         return settings
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "audit_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
             raise ValueError("an absolute path is needed: the working folder may be another one")
         return value
 
@@ -165,6 +206,14 @@ class HubSettings(BaseModel):
             if parts.query or parts.fragment or parts.username:
                 raise ValueError("an address without user, query and fragment is needed")
         return value.rstrip("/")
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isdecimal() and 0 < int(port) <= _MAX_PORT):
+            raise ValueError("HOST:PORT is needed, such as 127.0.0.1:5464; empty: no metrics")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from chamberlain_hub.cli.audit import audit
 from chamberlain_hub.cli.frame import HubGroup, json_option, open_database, say, settings_of
 from chamberlain_hub.cli.people import token, user
 from chamberlain_hub.cli.policies import policy
@@ -125,6 +126,7 @@ def key_show(config: Path | None, as_json: bool) -> None:
     )
 
 
+cli.add_command(audit)
 cli.add_command(user)
 cli.add_command(token)
 cli.add_command(service_account)

@@ -215,7 +215,15 @@ def test_a_result_ends_a_task_and_is_forwarded_as_it_came(store: Store, caller: 
     (task,) = caller.submit(store)
     received = caller.success(task, "42")
     assert store.finish([received], AT + 7) == [
-        FinishedTask(task, caller.group, caller.owner, True, received.body)
+        FinishedTask(
+            task,
+            caller.group,
+            caller.owner,
+            True,
+            received.body,
+            caller.user_endpoint,
+            TaskState.SUCCESS,
+        )
     ]
     found = store.task(task)
     assert found is not None

@@ -13,9 +13,9 @@ from tests.launcher_builders import UEP
 from tests.privilege.conftest import processes_of
 from tests.privilege.launcher_process import LauncherProcess
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.client import LauncherRefusedError
 from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_wire import audit_chain
 from chamberlain_wire.errors import ErrorCode
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]

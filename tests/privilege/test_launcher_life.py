@@ -20,9 +20,9 @@ from tests.privilege.launcher_process import (
 )
 from tests.unit.endpoint.launcher.test_modules import forbidden_among
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.client import LauncherRefusedError
 from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_wire import audit_chain
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import new_id
 

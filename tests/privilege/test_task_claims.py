@@ -11,8 +11,8 @@ from tests.launcher_builders import UEP
 from tests.privilege.conftest import processes_of, until
 from tests.privilege.launcher_process import LauncherProcess, username_of
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_wire import audit_chain
 from chamberlain_wire.claims import BURST, RATE_PER_S
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]

@@ -106,6 +106,7 @@ class EndpointEvent(msgspec.Struct, frozen=True, kw_only=True):
         code: word of `ErrorCode`; empty when nothing is wrong.
         message: sentence for the caller; empty when nothing is wrong.
         clean: for `ended`: it left on purpose (idle, asked to stop).
+        account: local account that it runs as, for the hub's audit log; empty: not known.
     """
 
     kind: EventKind
@@ -114,6 +115,7 @@ class EndpointEvent(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     message: str = ""
     clean: bool = True
+    account: str = ""
 
 
 class StatusReport(Message, frozen=True, kw_only=True):

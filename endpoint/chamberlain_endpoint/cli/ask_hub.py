@@ -13,7 +13,8 @@ import urllib.request
 from typing import Any, Final
 
 _TIMEOUT_S: Final = 15.0
-_MAX_ANSWER_BYTES: Final = 1024 * 1024
+# The largest answer is a function with its code.
+_MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -21,7 +21,7 @@ import click
 from chamberlain_endpoint.cli import daemons
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.group import cli
-from chamberlain_endpoint.launcher import audit_chain
+from chamberlain_wire import audit_chain
 from chamberlain_wire.errors import ChamberlainError
 
 F = TypeVar("F", bound=Callable[..., Any])

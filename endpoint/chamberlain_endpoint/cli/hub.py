@@ -100,6 +100,27 @@ def delete_endpoint(
     return True
 
 
+def function(
+    url: str, token: str, function_id: str, account: pwd.struct_passwd | None
+) -> dict[str, Any]:
+    """Return a function as the hub describes it, with its code.
+
+    Raises:
+        CommandFailedError: there is none, it is somebody else's, or the hub does not answer.
+    """
+    answer = _ask(account, {"url": f"{url}/v2/functions/{function_id}", "token": token})
+    if answer.get("status") == _NOT_FOUND:
+        raise CommandFailedError(
+            f"{url} shows no function {function_id} to the owner of this endpoint's token: it "
+            "must be that person's own, or public."
+        )
+    if "error" in answer or not isinstance(answer.get("function_code"), str):
+        raise CommandFailedError(
+            f"{url} did not show function {function_id}: {answer.get('error', 'no code came')}."
+        )
+    return answer
+
+
 def health(url: str, account: pwd.struct_passwd | None) -> tuple[str, str]:
     """Return why the hub at `url` does not answer (empty: it does), and the `Date` it gave."""
     answer = _ask(account, {"url": f"{url}/v3/assertion_keys"})

@@ -91,15 +91,16 @@ _TITLE: Final = "org.opencontainers.image.title"
 
 @image.command("remove")
 @click.argument("digest")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_dir_option
-def remove(digest: str, images_dir: Path) -> None:
+def remove(digest: str, as_json: bool, images_dir: Path) -> None:
     """Remove an image. Containers that run of it go on; new ones do not start."""
     place = images_dir / digest.replace(":", "-")
     if not (place / _NOTE).exists():
         raise CommandFailedError(f"There is no image {digest} in {images_dir}.")
     (place / _NOTE).unlink()
     shutil.rmtree(place)
-    click.echo(f"removed: {digest}")
+    click.echo(json.dumps({"removed": digest}) if as_json else f"removed: {digest}")
 
 
 def _unpack(opened: OciArchive, found: Image, place: Path) -> None:

@@ -136,6 +136,7 @@ def _job(given: Given) -> RenderJob:
         who=who,
         parent_config=parent,
         environment=environment | own,
+        allowed_functions=settings.allowed_functions if settings and given.folder else None,
     )
 
 

@@ -15,9 +15,11 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
+from chamberlain_wire import allowed
+from chamberlain_wire.allowed import AllowedInvalidError
 
 _LOCAL_HUB: Final = "http://localhost:5000"
 
@@ -74,6 +76,10 @@ class ManagerSettings(_Model):
         token_file: *extension*: file with the hub token of the endpoint's owner.
         launcher_socket: *extension*: Unix socket of the launcher.
         state_dir: *extension*: folder of the manager's own records.
+        metrics_listen: *extension*: `HOST:PORT` where Prometheus finds the metrics, without a
+            login; None: nowhere.
+        allowed_functions: *extension*: entries may name the hash of a function's code, see
+            `chamberlain_wire.allowed`.
         authentication_policy_terms: *extension*: what the policy demands, sent to the hub. A
             hub that cannot check an endpoint's policy lets nobody in.
         mu_child_ep_grace_period_s: accepted; our hub asks again by itself when a user
@@ -90,7 +96,7 @@ class ManagerSettings(_Model):
     user_config_template_path: Path | None = None
     user_config_schema_path: Path | None = None
     admins: tuple[UUID, ...] | None = None
-    allowed_functions: tuple[UUID, ...] | None = None
+    allowed_functions: tuple[str, ...] | None = None
     authentication_policy: UUID | None = None
     authentication_policy_terms: PolicyTerms | None = None
     subscription_id: UUID | None = None
@@ -108,6 +114,17 @@ class ManagerSettings(_Model):
     token_file: Path | None = None
     launcher_socket: Path | None = None
     state_dir: Path | None = None
+    metrics_listen: Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")] | None = None
+
+    @field_validator("allowed_functions", mode="before")
+    @classmethod
+    def _canonical(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        try:
+            return tuple(allowed.canonical(entry) for entry in value)
+        except AllowedInvalidError as error:
+            raise ValueError(error.public) from None
 
     @property
     def name(self) -> str:
@@ -158,7 +175,9 @@ class ManagerSettings(_Model):
     def for_templates(self) -> dict[str, Any]:
         """Return what a template sees as `_GC.parent_config`: the public keys."""
         ours = {"config_file", "endpoint_id", "hub_url", "token_file"}
-        return self.model_dump(mode="json", exclude=ours | {"launcher_socket", "state_dir"})
+        return self.model_dump(
+            mode="json", exclude=ours | {"launcher_socket", "state_dir", "metrics_listen"}
+        )
 
 
 def check(path: Path) -> ManagerSettings:

@@ -59,6 +59,8 @@ class HubLink:
         self._amqp_port = amqp_port
         self._on_up = on_up
         self._on_fatal = on_fatal
+        self.connected = False
+        self.registered = False
         self._broker: Broker | None = None
         self._registration: Registration | None = None
         self._refused = threading.Event()
@@ -102,6 +104,7 @@ class HubLink:
 
     def _adopt(self, registration: Registration) -> None:
         self._registration = registration
+        self.registered = True
         self._inbox.serve_as(registration.endpoint, registration.keys)
 
     def _run(self) -> None:
@@ -114,6 +117,7 @@ class HubLink:
                 delay_s = _AGAIN_S[min(refusals, len(_AGAIN_S) - 1)]
                 if self._stopping.wait(delay_s):
                     return
+                self.registered = False
                 log.info("registering again", extra={"event": "hub.registering_again"})
                 self._adopt(self._hub.register())
         except StoppedError:
@@ -149,6 +153,7 @@ class HubLink:
             broker.close()
 
     def _on_link(self, link: Link) -> None:
+        self.connected = link is Link.UP
         match link:
             case Link.UP:
                 self._served.set()

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chamberlain_endpoint.launcher import lifeline
-from chamberlain_endpoint.launcher.client import LauncherClient
+from chamberlain_endpoint.launcher.client import LauncherClient, LauncherUnreachableError
 from chamberlain_endpoint.manager.config import ManagerSettings, check
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
 from chamberlain_endpoint.manager.heartbeat import Heartbeat
@@ -28,6 +28,7 @@ from chamberlain_endpoint.manager.hub_client import HubClient, Registration, Sto
 from chamberlain_endpoint.manager.hub_link import HubLink, MakeBroker
 from chamberlain_endpoint.manager.inbox import Inbox
 from chamberlain_endpoint.manager.launcher_port import Launcher
+from chamberlain_endpoint.manager.metrics import ManagerMetrics, Seen
 from chamberlain_endpoint.manager.prepare import Preparer
 from chamberlain_endpoint.manager.reconciler import Reconciler
 from chamberlain_endpoint.manager.records import Records
@@ -64,7 +65,9 @@ class Manager:
         self._fatal: list[BaseException] = []
         self._renderer = RenderServer()
         self._records = Records(settings.state_path / "records.db")
-        preparer = Preparer(settings, launcher, self._renderer)
+        self._launcher = launcher
+        self._metrics = ManagerMetrics()
+        preparer = Preparer(settings, launcher, self._renderer, self._metrics)
         digest = SiteDigest(settings)
         self._heartbeat = Heartbeat(
             self._records,
@@ -72,7 +75,13 @@ class Manager:
             on_fatal=self.fail,
             state=lambda: {"site_digest": digest.now(), FEATURE_CONTROL: "1"},
         )
-        self._steps = Steps(self._records, launcher, preparer, on_event=self._heartbeat.soon)
+        self._steps = Steps(
+            self._records,
+            launcher,
+            preparer,
+            on_event=self._heartbeat.soon,
+            metrics=self._metrics,
+        )
         self._reconciler = Reconciler(self._steps, self._records, on_fatal=self.fail)
         self._inbox = Inbox(self._records, on_wish=self._reconciler.poke, on_fatal=self.fail)
         self._hub = HubClient(settings, wait=self._stop.wait)
@@ -116,11 +125,32 @@ class Manager:
         for error in self._fatal:
             raise error
 
+    def _seen(self) -> Seen:
+        try:
+            in_force = self._launcher.hello().mapping_state == "in force"
+        except LauncherUnreachableError:
+            in_force = None
+        states = [wish.state for wish in self._records.all()]
+        return Seen(states, in_force, self._link.registered, self._link.connected)
+
+    def _listen(self, stack: ExitStack) -> None:
+        address = self._settings.metrics_listen
+        if address is None:
+            return
+        self._metrics.watch(self._seen)
+        try:
+            stack.callback(self._metrics.listen(address))
+        except OSError as error:
+            raise FatalError(
+                Exit.CONFIG, f"metrics_listen: {address}: {error.strerror or error}."
+            ) from None
+
     def _open(self, stack: ExitStack) -> None:
         self._renderer.open()
         stack.callback(self._renderer.close)
         self._records.open()
         stack.callback(self._records.close)
+        self._listen(stack)
 
     def _serve(self, stack: ExitStack, registration: Registration) -> None:
         """Begin everything; `stack` ends it in the opposite order."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted
 from chamberlain_endpoint.manager.config import ManagerSettings
 from chamberlain_endpoint.manager.launcher_port import Launcher
+from chamberlain_endpoint.manager.metrics import ManagerMetrics
 from chamberlain_endpoint.manager.records import Wish
 from chamberlain_endpoint.manager.render.job import Renderer, RenderJob, Who
 from chamberlain_endpoint.manager.site import SiteFiles
@@ -32,8 +34,15 @@ class Prepared:
 class Preparer:
     """Asks the launcher who the caller is here, and renders the configuration."""
 
-    def __init__(self, settings: ManagerSettings, launcher: Launcher, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        settings: ManagerSettings,
+        launcher: Launcher,
+        renderer: Renderer,
+        metrics: ManagerMetrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or ManagerMetrics()
         self._site = SiteFiles(settings)
         self._launcher = launcher
         self._renderer = renderer
@@ -48,7 +57,12 @@ class Preparer:
         """
         admitted = self._launcher.admit(wish.assertion.encode())
         environment = self._site.environment()
-        rendered = self._renderer.render(self._job(wish, admitted, environment))
+        job = self._job(wish, admitted, environment)
+        began = time.monotonic()
+        try:
+            rendered = self._renderer.render(job)
+        finally:
+            self._metrics.rendered(time.monotonic() - began)
         for name in rendered.deprecated:
             log.warning(
                 "template uses %s; write _GC.%s instead",
@@ -80,4 +94,5 @@ class Preparer:
             ),
             parent_config=self._settings.for_templates(),
             environment=environment | own,
+            allowed_functions=self._settings.allowed_functions,
         )

@@ -1,4 +1,5 @@
-"""A short word for what a site makes user endpoints of: template, schema, environment.
+"""A short word for what a site makes user endpoints of: template, schema, environment, and
+the functions that it allows.
 
 The hub takes it into the id of a user endpoint, so that a change of the site's files makes a
 new one, and the old one, which nobody asks for any more, finishes and idles away.
@@ -49,6 +50,8 @@ class SiteDigest:
                 # One that is not there differs from an empty one.
                 continue
             whole.update(f"{path.name}\0{len(content)}\0".encode() + content)
+        if self._settings.allowed_functions is not None:
+            whole.update("\0".join(self._settings.allowed_functions).encode())
         return whole.hexdigest()[:_DIGEST_CHARS]
 
 

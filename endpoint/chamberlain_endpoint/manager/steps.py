@@ -17,6 +17,7 @@ from chamberlain_endpoint.launcher.protocol import (
 from chamberlain_endpoint.manager.ends import explain_end, unknown_end
 from chamberlain_endpoint.manager.launcher_port import Launcher
 from chamberlain_endpoint.manager.life import KEPT, Seen, State, judge_end, move
+from chamberlain_endpoint.manager.metrics import ManagerMetrics
 from chamberlain_endpoint.manager.prepare import Prepared, Preparer
 from chamberlain_endpoint.manager.records import Records, Wish
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
@@ -44,8 +45,11 @@ class Steps:
         *,
         on_event: Callable[[], None],
         clock: Callable[[], float] = time.time,
+        metrics: ManagerMetrics | None = None,
     ) -> None:
         self._records = records
+        self._metrics = metrics or ManagerMetrics()
+        self._began: dict[CommandId, float] = {}
         self._launcher = launcher
         self._preparer = preparer
         self._on_event = on_event
@@ -96,6 +100,7 @@ class Steps:
         ]
 
     def _judge(self, wish: Wish) -> Wish | None:
+        self._began.setdefault(wish.command, time.monotonic())
         if self._clock() > wish.expires_at:
             return self._out_of_time(wish)
         try:
@@ -214,15 +219,18 @@ class Steps:
         after = move(wish.state, seen)
         if error is not None:
             told = {"code": _word(error), "message": error.public}
+        prepared = self._prepared.get(wish.command)
         event = EndpointEvent(
             kind=after.tell,
             user_endpoint=wish.user_endpoint,
             command=wish.command,
+            account="" if prepared is None else prepared.account.uname,
             **told,  # type: ignore[arg-type]
         )
         settled = self._records.settle(wish, after.state, event, started_at=started_at)
         if after.state is not State.ADMITTED:
             self._prepared.pop(wish.command, None)
+            self._count(event)
         log.info(
             "endpoint %s",
             after.tell,
@@ -238,6 +246,18 @@ class Steps:
         )
         self._on_event()
         return settled if settled.state in KEPT and settled.state is not State.STARTED else None
+
+    def _count(self, event: EndpointEvent) -> None:
+        began = self._began.pop(CommandId(event.command), None)
+        match event.kind:
+            case "started":
+                self._metrics.started(None if began is None else time.monotonic() - began)
+            case "refused" | "failed":
+                self._metrics.refused(event.code)
+            case "ended":
+                self._metrics.ended(clean=event.clean)
+            case "admitted":
+                pass
 
 
 def _final(error: ChamberlainError) -> ChamberlainError:

@@ -21,8 +21,8 @@ from chamberlain_endpoint.rendered.engines import Engine
 from chamberlain_endpoint.rendered.faults import ConfigInvalidError, sentences
 from chamberlain_endpoint.rendered.launchers import LAUNCHERS
 from chamberlain_endpoint.rendered.words import ShellText
-from chamberlain_wire.errors import InvalidIdError
-from chamberlain_wire.ids import parse_function_id
+from chamberlain_wire import allowed
+from chamberlain_wire.allowed import AllowedInvalidError
 from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
 
 
@@ -58,7 +58,8 @@ class UserEndpointConfig(Checked):
         endpoint_setup: shell text that runs before tasks are taken.
         endpoint_teardown: shell text that runs after the last.
         paths: where files are.
-        allowed_functions: ids of the functions that may run here; None is all.
+        allowed_functions: which functions may run here, see `chamberlain_wire.allowed`; None is
+            all. What the endpoint's own configuration lists narrows it.
         debug: the log tells more.
         display_name: what people see.
         container_image: name of the image to run in, one of those that the launcher's settings
@@ -80,14 +81,14 @@ class UserEndpointConfig(Checked):
     container_image: str | None = Field(default=None, max_length=64)
     amqp_port: int | None = Field(default=None, ge=1, le=65535)
 
-    @field_validator("allowed_functions")
+    @field_validator("allowed_functions", mode="before")
     @classmethod
-    def _canonical_ids(cls, value: list[str] | None) -> list[str] | None:
-        if value is None:
-            return None
+    def _canonical(cls, value: object) -> object:
+        if not isinstance(value, list):
+            return value
         try:
-            return [parse_function_id(text) for text in value]
-        except InvalidIdError as error:
+            return [allowed.canonical(entry) for entry in value]
+        except AllowedInvalidError as error:
             raise ValueError(error.public) from None
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ from chamberlain_endpoint.rendered.words import (
     Image,
     ShellText,
 )
+from chamberlain_wire import strategy_names
+from chamberlain_wire.errors import SerializationError
 from chamberlain_wire.limits import MAX_TASK_OUTPUT_BYTES, TASK_OUTPUT_BYTES
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -56,7 +58,8 @@ class _TaskRules(Checked):
             the default, means that user code never runs twice.
         working_dir: folder the tasks run in; relative to the user endpoint's own folder.
         run_in_sandbox: give each task a folder of its own below `working_dir`.
-        allowed_serializers: names of the strategies that may be read; None is all.
+        allowed_serializers: names of the strategies that may be read, `*Code` and `*Data` for
+            all of a kind, at least one of each kind; None is all.
         task_output_bytes: how much of the end of a task's standard output, and of its standard
             error, is kept for its owner; 0 keeps nothing, and captures nothing.
         task_timeout_s: a task may take no longer, whatever its caller allows it; None is what
@@ -70,6 +73,16 @@ class _TaskRules(Checked):
     allowed_serializers: list[str] | None = None
     task_output_bytes: int = Field(default=TASK_OUTPUT_BYTES, ge=0, le=MAX_TASK_OUTPUT_BYTES)
     task_timeout_s: PositiveFloat | None = Field(default=None, allow_inf_nan=False)
+
+    @field_validator("allowed_serializers")
+    @classmethod
+    def _known_strategies(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None:
+            try:
+                strategy_names.allowed(value)
+            except SerializationError as error:
+                raise ValueError(error.public) from None
+        return value
 
 
 class ThreadPoolEngine(_TaskRules):

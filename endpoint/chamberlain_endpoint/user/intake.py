@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from chamberlain_endpoint.engine.port import Job, Rules
 from chamberlain_endpoint.user import task_time
 from chamberlain_wire import topology
+from chamberlain_wire.allowed import AllowList, function_sha256
 from chamberlain_wire.broker.port import Delivery
 from chamberlain_wire.codec import decode
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError, InvalidMessageError
@@ -58,9 +58,7 @@ class Turned:
     buffer: str = ""
 
 
-def read(
-    delivery: Delivery, rules: Rules, allowed: Collection[FunctionId] | None
-) -> Arrival | Turned:
+def read(delivery: Delivery, rules: Rules, allowed: AllowList | None) -> Arrival | Turned:
     """Return the job in `delivery`.
 
     Args:
@@ -76,7 +74,7 @@ def read(
             task_id = parse_task_id(task.task_id)
         elif task_id != parse_task_id(task.task_id):
             raise InvalidMessageError("header and body name different tasks")
-        _check_allowed(delivery, allowed)
+        _check_allowed(delivery, task, allowed)
         resources, timeout_s = task_time.split(_resources(delivery))
         job = Job(
             task_id=task_id,
@@ -103,17 +101,22 @@ def _function(delivery: Delivery) -> str:
         return ""
 
 
-def _check_allowed(delivery: Delivery, allowed: Collection[FunctionId] | None) -> None:
+def _check_allowed(delivery: Delivery, task: Task, allowed: AllowList | None) -> None:
     if allowed is None:
         return
     text = delivery.headers.get(topology.HEADER_FUNCTION)
     try:
-        if parse_function_id(text or "") in allowed:
-            return
+        function = parse_function_id(text or "")
     except InvalidIdError:
-        pass
+        function = FunctionId("")
+    # Not what the hub says of the function, but what would run.
+    sha256 = function_sha256(task.task_buffer) if allowed.needs_hash else ""
+    if function and allowed.permits(function, sha256):
+        return
+    shown = f" with the code sha256:{sha256}" if sha256 else ""
     raise FunctionNotAllowedError(
-        public=f"Function {str(text)[:40]} is not on the list of functions that this endpoint runs."
+        public=f"Function {str(text)[:40]}{shown} is not on the list of functions that this "
+        "endpoint runs."
     )
 
 

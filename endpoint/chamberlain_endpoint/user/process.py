@@ -28,9 +28,9 @@ from chamberlain_endpoint.user.order import Order, OrderInvalidError, read
 from chamberlain_endpoint.user.results import Results
 from chamberlain_endpoint.user.shell import Shell, ShellFailedError
 from chamberlain_endpoint.user.work import Terms
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Broker, BrokerError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
-from chamberlain_wire.ids import FunctionId
 from chamberlain_wire.logs import Secret
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         terms=Terms(
             rules=rules,
             retries=config.engine.max_retries_on_system_failure,
-            allowed=None if allowed is None else frozenset(FunctionId(one) for one in allowed),
+            allowed=None if allowed is None else AllowList(allowed),
         ),
         idle=Idle(soft=config.idle_heartbeats_soft, hard=config.idle_heartbeats_hard),
         heartbeat_period_s=config.heartbeat_period,

@@ -28,10 +28,11 @@ from chamberlain_endpoint.user.pace import Pace
 from chamberlain_endpoint.user.results import Results, failure, is_failure
 from chamberlain_endpoint.user.started import Started
 from chamberlain_endpoint.user.tasks import Tasks
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Broker, Delivery
 from chamberlain_wire.claims import What
 from chamberlain_wire.errors import ErrorCode
-from chamberlain_wire.ids import FunctionId, TaskId
+from chamberlain_wire.ids import TaskId
 from chamberlain_wire.states import CancelOutcome
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Terms:
 
     rules: Rules
     retries: int = 0
-    allowed: frozenset[FunctionId] | None = None
+    allowed: AllowList | None = None
 
 
 class Work:

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from chamberlain_hub.api import (
@@ -29,18 +31,24 @@ from chamberlain_hub.api import (
     tasks,
 )
 from chamberlain_hub.api.body import BodyLimit
-from chamberlain_hub.api.services import Services
+from chamberlain_hub.api.refusals import Refusals
+from chamberlain_hub.api.services import Services, source
 from chamberlain_hub.api.shortcut import Shortcut
+from chamberlain_hub.audit.log import AuditLog
+from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.credentials import BrokerAddress
 from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
 from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
+from chamberlain_hub.dispatch.retention import Terms
 from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.identity.keys import FILE_NAME, load_or_make_signing_key, public_keys_b64
+from chamberlain_hub.metrics import HubMetrics, Metered
 from chamberlain_hub.store.data_dir import prepare_data_dir
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.port import BrokerError, OnLink, TopologyBroker
 from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +84,28 @@ def make_app(services: Services) -> ASGIApp:
         redoc_url=None,
     )
     app.state.services = services
-    errors.install(app)
+
+    def note(request: Request, status: int, error: ChamberlainError) -> None:
+        came_from = source(services, request)
+        services.refusals.note(
+            request, came_from, status=status, code=error.code, reason=error.public
+        )
+
+    errors.install(app, note)
     for part in (meta, oauth, functions, endpoints, submit, tasks, task_logs, sessions):
         app.include_router(part.router)
     _document(app)
-    return BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)
+    limited = BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)
+    return Metered(limited, services.metrics)
 
 
 def make_services(
-    settings: HubSettings, store: Store, *, on_refused: Callable[[], None] = lambda: None
+    settings: HubSettings,
+    store: Store,
+    audit: Audit,
+    metrics: HubMetrics,
+    *,
+    on_refused: Callable[[], None] = lambda: None,
 ) -> Services:
     """Return one hub process's services: RabbitMQ as `settings` say, and `store`."""
     key = load_or_make_signing_key(settings.data_dir / FILE_NAME)
@@ -108,16 +129,21 @@ def make_services(
             sweep_period_s=settings.sweep_period_s,
             session_idle_s=settings.session_idle_s,
             result_queue_expires_s=settings.result_queue_expires_s,
+            keep=Terms(settings.task_idle_s, settings.result_keep_s, settings.user_endpoint_keep_s),
+            audit=audit,
+            metrics=metrics,
         ),
         on_refused=on_refused,
     )
     return Services(
         store=store,
         dispatcher=dispatcher,
-        submissions=Submissions(store, dispatcher),
+        submissions=Submissions(store, dispatcher, audit),
         settings=settings,
         assertion_keys=tuple(public_keys_b64(key)),
         pool=ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="submit"),
+        audit=audit,
+        refusals=Refusals(audit),
     )
 
 
@@ -129,9 +155,15 @@ def serve(settings: HubSettings) -> None:
     Raises:
         BrokerRefusedError: the broker does not accept the hub's own user.
         SigningKeyError: the signing key cannot be used.
+        MetricsListenError: nobody can listen where the settings want the metrics.
+        AuditError: the audit log cannot be opened, and the settings say to refuse then.
     """
     prepare_data_dir(settings.data_dir)
+    metrics = HubMetrics()
+    audit = AuditLog.of(settings, metrics.audit_failed)
+    audit.start()
     store = Store.open(settings.database_url.reveal())
+    stack = ExitStack()
     server: list[uvicorn.Server] = []
     refused = threading.Event()
 
@@ -144,7 +176,9 @@ def serve(settings: HubSettings) -> None:
         end()
 
     try:
-        server.append(_server(make_services(settings, store, on_refused=on_refused)))
+        services = make_services(settings, store, audit, metrics, on_refused=on_refused)
+        stack.callback(serve_metrics(services))
+        server.append(_server(services))
         # The server takes these over while it runs, and sends itself the signal again at its
         # end, which would then kill us before the store is closed.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -155,9 +189,36 @@ def serve(settings: HubSettings) -> None:
         if not refused.is_set():
             raise
     finally:
+        stack.close()
         store.close()
+        audit.stop()
     if refused.is_set():
         raise BrokerRefusedError
+
+
+class MetricsListenError(ChamberlainError):
+    """Nobody can listen where the settings want the metrics. Change `metrics_listen`."""
+
+    code = ErrorCode.CONFIG_INVALID
+
+
+def serve_metrics(services: Services) -> Callable[[], None]:
+    """Serve the metrics where the settings say; return what ends it."""
+    settings, metrics = services.settings, services.metrics
+    store, dispatcher = services.store, services.dispatcher
+    store.watch_time(metrics.database)
+    metrics.watch(lambda: store.counts(time.time()), lambda: dispatcher.link_up)
+    if not settings.metrics_listen:
+        return lambda: None
+    try:
+        return metrics.listen(settings.metrics_listen)
+    except OSError as error:
+        where = f"metrics_listen: {settings.metrics_listen}: {error.strerror or error}"
+        if "metrics_listen" in settings.model_fields_set:
+            raise MetricsListenError(public=f"{where}.") from error
+        # Nobody asked for it there: perhaps a second hub on this host.
+        log.warning("no metrics", extra={"event": "metrics.failed", "reason": where})
+        return lambda: None
 
 
 def _server(services: Services) -> uvicorn.Server:
@@ -171,6 +232,8 @@ def _server(services: Services) -> uvicorn.Server:
             ws="none",
             log_config=None,
             access_log=False,
+            # We look at X-Forwarded-For ourselves, and believe `trusted_proxies` only.
+            proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GOODBYE_S,

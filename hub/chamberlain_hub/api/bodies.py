@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from chamberlain_wire.allowed import AllowedInvalidError, canonical
 from chamberlain_wire.limits import MAX_ENDPOINT_NAME_CHARS
 
 _MAX_TEXT_CHARS: Final = 256 * 1024
@@ -33,6 +34,16 @@ def _storable(text: str) -> str:
 def _as_text(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
+
+def _allowed(value: object) -> str:
+    try:
+        return canonical(value)
+    except AllowedInvalidError as error:
+        raise ValueError(error.public) from None
+
+
+AllowedFunction = Annotated[str, BeforeValidator(_allowed)]
+"""An entry as the configuration has it; the public form is the function's id."""
 
 Text = Annotated[str, Field(max_length=_MAX_TEXT_CHARS), AfterValidator(_storable)]
 ShortText = Annotated[str, Field(max_length=_MAX_SHORT_CHARS), AfterValidator(_storable)]
@@ -80,7 +91,7 @@ class EndpointBody(Body):
     display_name: ShortText | None = None
     multi_user: bool | None = None
     metadata: dict[str, Any] | None = None
-    allowed_functions: Annotated[list[UUID], Field(max_length=_MAX_IDS)] | None = None
+    allowed_functions: Annotated[list[AllowedFunction], Field(max_length=_MAX_IDS)] | None = None
     authentication_policy: ShortText | None = None
     subscription_uuid: ShortText | None = None
     public: bool | None = None

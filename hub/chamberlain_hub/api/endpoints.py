@@ -12,12 +12,14 @@ from starlette.responses import Response
 from chamberlain_hub.api.answers import json_answer
 from chamberlain_hub.api.bodies import EndpointBody
 from chamberlain_hub.api.registration import register
-from chamberlain_hub.api.services import Caller, Hub, Services
+from chamberlain_hub.api.services import Asker, Caller, Hub, Services
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry
 from chamberlain_hub.domain.access import may_manage, may_use
 from chamberlain_hub.domain.endpoint import Endpoint
 from chamberlain_hub.domain.endpoint_life import is_live, is_online
 from chamberlain_hub.domain.errors import EndpointNotFoundError, ForbiddenError
 from chamberlain_hub.domain.identity import Principal
+from chamberlain_wire.allowed import listed_ids
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import EndpointId, new_id, parse_endpoint_id
 
@@ -29,17 +31,19 @@ LOCK_S: Final = 30.0
 
 @router.post("/v3/endpoints", summary="Register an endpoint")
 @router.post("/v2/endpoints", summary="Register an endpoint", include_in_schema=False)
-def add_endpoint(hub: Hub, caller: Caller, body: EndpointBody) -> Response:
+def add_endpoint(hub: Hub, caller: Caller, who: Asker, body: EndpointBody) -> Response:
     """Answers the endpoint's id and its queues, with a broker user of its own."""
     named = body.endpoint_uuid
     endpoint_id = EndpointId(new_id() if named is None else str(named))
-    return json_answer(register(hub, caller, endpoint_id, body))
+    return json_answer(register(hub, caller, endpoint_id, body, who))
 
 
 @router.put("/v3/endpoints/{endpoint_id}", summary="Register an endpoint again")
-def put_endpoint(hub: Hub, caller: Caller, endpoint_id: str, body: EndpointBody) -> Response:
+def put_endpoint(
+    hub: Hub, caller: Caller, who: Asker, endpoint_id: str, body: EndpointBody
+) -> Response:
     """Also makes an endpoint with an id that the agent chose."""
-    return json_answer(register(hub, caller, parse_endpoint_id(endpoint_id), body))
+    return json_answer(register(hub, caller, parse_endpoint_id(endpoint_id), body, who))
 
 
 @router.get("/v2/endpoints", summary="Endpoints")
@@ -90,9 +94,12 @@ def get_status(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
 
 
 @router.delete("/v2/endpoints/{endpoint_id}", summary="Delete an endpoint")
-def delete_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
+def delete_endpoint(hub: Hub, caller: Caller, who: Asker, endpoint_id: str) -> Response:
     """Its open tasks fail, its user endpoints lose the broker and end."""
     endpoint = _managed(hub, caller, endpoint_id)
+    hub.audit.note(
+        Entry(action=Action.ENDPOINT_DELETED, outcome=ACCEPTED, who=who, endpoint=endpoint.id)
+    )
     dispatcher = hub.dispatcher
     dispatcher.credentials.end_endpoint(endpoint.id)
     for user_endpoint in hub.store.user_endpoints_of(endpoint.id):
@@ -113,9 +120,12 @@ def delete_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
     summary="Stop an endpoint from afar",
     include_in_schema=False,
 )
-def lock_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
+def lock_endpoint(hub: Hub, caller: Caller, who: Asker, endpoint_id: str) -> Response:
     """Its manager loses the broker, and may not register again for a moment."""
     endpoint = _managed(hub, caller, endpoint_id)
+    hub.audit.note(
+        Entry(action=Action.ENDPOINT_LOCKED, outcome=ACCEPTED, who=who, endpoint=endpoint.id)
+    )
     until = time.time() + LOCK_S
     hub.store.lock_endpoint(endpoint.id, until)
     hub.submissions.endpoints.forget(endpoint.id)
@@ -131,14 +141,16 @@ def lock_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
 
 @router.get("/v3/endpoints/{endpoint_id}/allowed_functions", summary="What an endpoint runs")
 def get_allowed_functions(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
-    """`restricted` false: any function."""
+    """`restricted` false: any function. `functions`: those that are listed by id; `entries`:
+    all, with the hashes of code where the administrator gave some."""
     endpoint = _usable(hub, caller, endpoint_id)
     allowed = endpoint.allowed_functions
     return json_answer(
         {
             "endpoint_id": endpoint.id,
             "restricted": allowed is not None,
-            "functions": list(allowed or ()),
+            "functions": listed_ids(allowed or ()),
+            "entries": list(allowed or ()),
         }
     )
 

@@ -7,7 +7,7 @@ sentence twice: clients of different age read one or the other).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -90,18 +90,37 @@ class VerdictRefusedError(ChamberlainError):
         self.cause = cause
 
 
-def install(app: FastAPI) -> None:
-    """Answer all that handlers of `app` raise."""
-    app.add_exception_handler(ChamberlainError, on_refusal)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
+Note = Callable[[Request, int, ChamberlainError], None]
+
+
+def install(app: FastAPI, note: Note) -> None:
+    """Answer all that handlers of `app` raise, and bring each refusal to `note`."""
+
+    async def noted(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ChamberlainError)
+        note(request, status_of(error), error)
+        return await on_refusal(request, error)
+
+    async def noted_invalid(request: Request, error: Exception) -> Response:
+        refused = _invalid(error)
+        note(request, status_of(refused), refused)
+        return refusal(refused)
+
+    app.add_exception_handler(ChamberlainError, noted)
+    app.add_exception_handler(RequestValidationError, noted_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_surprise)
 
 
+def status_of(error: ChamberlainError) -> int:
+    """Return the HTTP status that `error` is answered with."""
+    return _STATUS.get(error.code, 500)
+
+
 def refusal(error: ChamberlainError) -> Response:
     """Return the answer for `error`."""
-    status = _STATUS.get(error.code, 500)
+    status = status_of(error)
     code, message = error.code, error.public
     headers = {}
     if code in _INVALID:
@@ -144,7 +163,7 @@ def _answer(
 async def on_refusal(_request: Request, error: Exception) -> Response:
     """Log a refusal and answer it."""
     assert isinstance(error, ChamberlainError)
-    status = _STATUS.get(error.code, 500)
+    status = status_of(error)
     log.log(
         logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
         "request refused",
@@ -153,13 +172,13 @@ async def on_refusal(_request: Request, error: Exception) -> Response:
     return refusal(error)
 
 
-async def _on_invalid(_request: Request, error: Exception) -> Response:
+def _invalid(error: Exception) -> ChamberlainError:
     assert isinstance(error, RequestValidationError)
     faults: Sequence[Any] = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
-        return refusal(MalformedError())
+        return MalformedError()
     shown = [f"{_path(fault['loc'])}: {fault['msg']}" for fault in faults[:_MAX_FAULTS]]
-    return refusal(RequestInvalidError(public="; ".join(shown)))
+    return RequestInvalidError(public="; ".join(shown))
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:

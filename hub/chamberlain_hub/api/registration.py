@@ -12,22 +12,30 @@ import msgspec
 from chamberlain_hub.api.bodies import EndpointBody, is_storable
 from chamberlain_hub.api.errors import RequestInvalidError
 from chamberlain_hub.api.services import Services
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry, Who
 from chamberlain_hub.domain.access import may_manage
 from chamberlain_hub.domain.endpoint import Endpoint
 from chamberlain_hub.domain.errors import EndpointLockedError
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.options import check_schema
-from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId
+from chamberlain_wire.ids import EndpointId, IdentityId
 
 _MAX_METADATA_BYTES: Final = 1024 * 1024
 
 
 def register(
-    hub: Services, caller: Principal, endpoint_id: EndpointId, body: EndpointBody
+    hub: Services,
+    caller: Principal,
+    endpoint_id: EndpointId,
+    body: EndpointBody,
+    who: Who,
 ) -> dict[str, Any]:
     """Register the endpoint, or register it again, and return the answer for its agent.
 
     Each registration gets a broker user of its own, and the one before loses it.
+
+    Args:
+        who: the caller, for the audit log.
 
     Raises:
         EndpointLockedError: somebody stopped it from afar; come back later.
@@ -42,6 +50,9 @@ def register(
         _check_unlocked(known, now)
         kept = known.multi_user if body.multi_user is None else body.multi_user
         wanted = replace(wanted, owner=known.owner, multi_user=kept)
+    hub.audit.note(
+        Entry(action=Action.ENDPOINT_REGISTERED, outcome=ACCEPTED, who=who, endpoint=endpoint_id)
+    )
     stored = hub.store.put_endpoint(wanted)
     hub.submissions.endpoints.forget(stored.id)
     hub.dispatcher.queues.endpoint(stored.id)
@@ -75,9 +86,7 @@ def _endpoint(
         metadata=metadata,
         schema=_schema(metadata.pop("user_config_schema", None)),
         template=template,
-        allowed_functions=None
-        if allowed is None
-        else tuple(FunctionId(str(one)) for one in allowed),
+        allowed_functions=None if allowed is None else tuple(allowed),
         authentication_policy=body.authentication_policy,
         subscription=body.subscription_uuid,
         high_assurance=bool(body.high_assurance),

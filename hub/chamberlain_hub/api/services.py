@@ -11,13 +11,18 @@ from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
+from chamberlain_hub.api.refusals import Refusals
+from chamberlain_hub.audit.entry import Who, caller
+from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.domain.errors import ForbiddenError, UnauthenticatedError
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.scope import COMPUTE, may_compute
+from chamberlain_hub.domain.source import source_of
 from chamberlain_hub.identity.attempts import Attempts
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 
 P = ParamSpec("P")
@@ -32,6 +37,8 @@ class Services:
         assertion_keys: base64 of the public keys that endpoints believe.
         attempts: wrong secrets of service accounts, counted.
         pool: threads of the hot route; the other routes run in FastAPI's own.
+        audit: what is asked and done is noted here, before it is done.
+        refusals: what is refused is noted here.
     """
 
     store: Store
@@ -40,7 +47,14 @@ class Services:
     settings: HubSettings
     assertion_keys: tuple[str, ...]
     pool: ThreadPoolExecutor
+    audit: Audit
+    refusals: Refusals
     attempts: Attempts = field(default_factory=Attempts)
+
+    @property
+    def metrics(self) -> HubMetrics:
+        """What Prometheus may know."""
+        return self.dispatcher.metrics
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the blocking `work` returns, without blocking the event loop."""
@@ -52,6 +66,14 @@ def services_of(request: Request) -> Services:
     """Return the services of the application that got `request`."""
     services: Services = request.app.state.services
     return services
+
+
+def source(hub: Services, request: Request) -> str:
+    """Return the network address that `request` came from; empty when nobody knows."""
+    peer = request.client.host if request.client else ""
+    if not hub.settings.trusted_proxies:
+        return peer
+    return source_of(peer, request.headers.getlist("x-forwarded-for"), hub.settings.trusted_proxies)
 
 
 def token_of(request: Request) -> str:
@@ -72,7 +94,13 @@ def authenticated(request: Request) -> Principal:
     Raises:
         UnauthenticatedError: nobody known.
     """
-    return services_of(request).store.authenticate(token_of(request), time.time())
+    principal = services_of(request).store.authenticate(token_of(request), time.time())
+    request.state.principal = principal
+    return principal
+
+
+def _who(request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> Who:
+    return caller(principal, source(services_of(request), request))
 
 
 def computing(principal: Principal) -> Principal:
@@ -98,3 +126,5 @@ Anybody = Annotated[Principal, Depends(authenticated)]
 """Whoever has a token, whatever it is good for."""
 Caller = Annotated[Principal, Depends(_computing)]
 """Whoever has a token that is good for computing."""
+Asker = Annotated[Who, Depends(_who)]
+"""The caller, for the audit log."""

@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
-from chamberlain_hub.api.services import Caller, Hub
+from chamberlain_hub.api.services import Asker, Caller, Hub
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 router = APIRouter(tags=["sessions"])
@@ -20,10 +21,13 @@ class SessionNotFoundError(ChamberlainError):
 
 
 @router.get("/v2/get_amqp_result_connection_url", summary="Begin a session: where results are read")
-def begin_session(hub: Hub, caller: Caller) -> Response:
+def begin_session(hub: Hub, caller: Caller, who: Asker) -> Response:
     """A fresh broker user for each call. It ends with `DELETE`, or when it has had no
     connection for a while."""
     session = hub.dispatcher.credentials.for_session(caller.identity.id)
+    hub.audit.note(
+        Entry(action=Action.SESSION_BEGUN, outcome=ACCEPTED, who=who, about=session.session_id)
+    )
     return json_answer(
         {
             "queue_prefix": session.queue_prefix,
@@ -34,8 +38,9 @@ def begin_session(hub: Hub, caller: Caller) -> Response:
 
 
 @router.delete("/v3/sessions/{session_id}", summary="End a session")
-def end_session(hub: Hub, caller: Caller, session_id: str) -> Response:
+def end_session(hub: Hub, caller: Caller, who: Asker, session_id: str) -> Response:
     """Its broker user is revoked and its connections are closed."""
     if not hub.dispatcher.credentials.end_session(caller.identity.id, session_id):
         raise SessionNotFoundError
+    hub.audit.put(Entry(action=Action.SESSION_ENDED, outcome=ACCEPTED, who=who, about=session_id))
     return json_answer({"status": "ok"})

@@ -13,9 +13,10 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chamberlain_hub.api.errors import on_gone, on_refusal, on_surprise
-from chamberlain_hub.api.services import Services
+from chamberlain_hub.api.errors import on_gone, on_refusal, on_surprise, status_of
+from chamberlain_hub.api.services import Services, source
 from chamberlain_hub.api.submit import answer_submit
+from chamberlain_hub.metrics import ROUTE, SUBMIT_ROUTE
 from chamberlain_wire.errors import ChamberlainError
 
 _PATH: Final = re.compile(r"/v3/endpoints/([^/]+)/submit")
@@ -35,11 +36,19 @@ class Shortcut:
         if match is None:
             await self._app(scope, receive, send)
             return
+        scope[ROUTE] = SUBMIT_ROUTE
         request = Request(scope, receive)
         try:
             response = await answer_submit(self._services, request, match[1])
         except ChamberlainError as error:
             response = await on_refusal(request, error)
+            self._services.refusals.note(
+                request,
+                source(self._services, request),
+                status=status_of(error),
+                code=error.code,
+                reason=error.public,
+            )
         except ClientDisconnect as error:
             response = await on_gone(request, error)
         except Exception as error:  # noqa: BLE001 - an edge of the process; it is logged

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from chamberlain_hub.api import submit_body
 from chamberlain_hub.api.errors import VerdictRefusedError
-from chamberlain_hub.api.services import Services, computing, services_of, token_of
+from chamberlain_hub.api.services import Services, computing, services_of, source, token_of
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.submissions import Accepted, Prepared
 from chamberlain_wire.ids import new_id
@@ -53,8 +53,7 @@ async def answer_submit(hub: Services, request: Request, endpoint_id: str) -> Re
     # Before the body: nobody unknown makes us read ten megabytes.
     token = token_of(request)
     body = await request.body()
-    source = request.client.host if request.client else ""
-    done = await hub.run(_begin, hub, token, endpoint_id, body, source)
+    done = await hub.run(_begin, hub, request, endpoint_id, body, token)
     if isinstance(done, Prepared):
         assert done.verdict is not None
         await _admitted(done.verdict, hub.settings.submit_verdict_wait_s)
@@ -63,12 +62,13 @@ async def answer_submit(hub: Services, request: Request, endpoint_id: str) -> Re
 
 
 def _begin(
-    hub: Services, token: str, endpoint_id: str, body: bytes, source: str
+    hub: Services, request: Request, endpoint_id: str, body: bytes, token: str
 ) -> Prepared | Accepted:
     """Do all that can be done at once: everything, if the user endpoint serves."""
     principal = computing(hub.store.authenticate(token, time.time()))
+    request.state.principal = principal
     submission = submit_body.parse(
-        endpoint_id, body, source, max_tasks=hub.settings.max_tasks_per_submit
+        endpoint_id, body, source(hub, request), max_tasks=hub.settings.max_tasks_per_submit
     )
     prepared = hub.submissions.prepare(principal, submission)
     if prepared.verdict is None:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
 from chamberlain_hub.api.bodies import BatchStatusBody, CancelBody
-from chamberlain_hub.api.services import Caller, Hub, Services
+from chamberlain_hub.api.services import Asker, Caller, Hub, Services
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry
 from chamberlain_hub.domain.access import owns
 from chamberlain_hub.domain.errors import TaskGroupNotFoundError, TaskNotFoundError
 from chamberlain_hub.domain.task import Cancellation, TaskRow
@@ -44,11 +45,12 @@ def get_tasks(hub: Hub, caller: Caller, body: BatchStatusBody) -> Response:
 
 
 @router.post("/v3/tasks/cancel", summary="Cancel own tasks")
-def cancel_tasks(hub: Hub, caller: Caller, body: CancelBody) -> Response:
+def cancel_tasks(hub: Hub, caller: Caller, who: Asker, body: CancelBody) -> Response:
     """For each id `cancelled`, `asked` (its user endpoint is told to end it), `ended` (it had
     ended before) or `unknown` (also other people's). After the first two, no result will come.
     """
     ids = [parse_task_id(text) for text in body.task_ids]
+    hub.audit.note(Entry(action=Action.CANCEL, outcome=ACCEPTED, who=who, tasks=ids))
     return json_answer({"tasks": hub.dispatcher.cancellations.cancel(caller, ids)})
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from chamberlain_hub.store.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+Note = Callable[..., None]
+"""`note(action, identity=..., username=..., about=...)`; raises `AuditError`."""
 
 _JSON: Final = "chamberlain_hub.json"
 _UNITS_S: Final = {"m": 60, "h": 3600, "d": 86400}
@@ -124,6 +126,41 @@ def open_store_of(settings: HubSettings) -> Iterator[Store]:
             store.migrate()
         store.check_migrated()
         yield store
+
+
+@contextlib.contextmanager
+def open_audit(config: Path | None) -> Iterator[Note]:
+    """Give what notes in the hub's audit log that this command was run, and by whom."""
+    from chamberlain_hub.audit.entry import NOTED, Action, Entry, Who
+    from chamberlain_hub.audit.log import AuditLog
+
+    log = AuditLog.of(settings_of(config))
+    log.start()
+
+    def note(action: str, *, identity: str = "", username: str = "", about: str = "") -> None:
+        who = Who(identity=identity, username=username)
+        log.note(
+            Entry(action=Action(action), outcome=NOTED, who=who, operator=_operator(), about=about)
+        )
+
+    try:
+        yield note
+    finally:
+        log.stop()
+
+
+def _operator() -> str:
+    """Return the account that runs this command, and the one that it came from by `sudo`."""
+    import os
+    import pwd
+
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    before = os.environ.get("SUDO_USER", "")
+    return f"{name} ({before})" if before and uid == 0 else name
 
 
 def say(document: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chamberlain_hub.cli.frame import duration, iso, json_option, open_store, say, table
+from chamberlain_hub.cli.frame import duration, iso, json_option, open_audit, open_store, say, table
 
 if TYPE_CHECKING:
     from chamberlain_hub.domain.identity import Identity, Token
@@ -33,8 +33,9 @@ def user_add(config: Path | None, /, username: str, as_json: bool, **details: st
     An endpoint maps the username to a local account, so give out only names whose owners you
     know.
     """
-    with open_store(config) as store:
+    with open_store(config) as store, open_audit(config) as note:
         identity = store.add_identity(username, **details)
+        note("identity-made", identity=identity.id, username=identity.username)
     text = f"{identity.username} is identity {identity.id}."
     say(_identity(identity), text, as_json=as_json)
     click.echo(f"Next: chamberlain-hub token create {identity.username}", err=True)
@@ -67,8 +68,10 @@ def user_remove(config: Path | None, username: str, yes: bool, as_json: bool) ->
     """
     if not yes:
         click.confirm(f"Remove {username} and all its tokens?", abort=True, err=True)
-    with open_store(config) as store:
-        identity = store.remove_identity(username)
+    with open_store(config) as store, open_audit(config) as note:
+        identity = store.identity(username)
+        note("identity-removed", identity=identity.id, username=identity.username)
+        store.remove_identity(username)
     say(_identity(identity), f"{identity.username} is removed.", as_json=as_json)
 
 
@@ -98,10 +101,12 @@ def token_create(
     Into a file that only you can read:
       (umask 077; chamberlain-hub token create alice@example.edu > token)
     """
-    with open_store(config) as store:
+    with open_store(config) as store, open_audit(config) as note:
         identity = store.identity(username)
         expires_at = None if expires is None else time.time() + expires
         token_id, secret = store.create_token(identity.id, label, expires_at)
+        # Behind it, for its id; the token itself is shown only when this is written.
+        note("token-made", identity=identity.id, username=identity.username, about=token_id)
     document = {
         "id": token_id,
         "token": secret,
@@ -140,8 +145,9 @@ def token_list(config: Path | None, username: str | None, as_json: bool) -> None
 @click.pass_obj
 def token_revoke(config: Path | None, token_id: str, as_json: bool) -> None:
     """Make a token worthless at once. TOKEN_ID is in `token list`."""
-    with open_store(config) as store:
+    with open_store(config) as store, open_audit(config) as note:
         store.revoke_token(token_id)
+        note("token-revoked", about=token_id)
     say({"id": token_id, "revoked": True}, f"Token {token_id} is revoked.", as_json=as_json)
 
 

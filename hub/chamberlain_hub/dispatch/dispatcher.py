@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chamberlain_hub.audit.port import Audit, Unaudited
 from chamberlain_hub.dispatch.broker_users import BrokerUsers
 from chamberlain_hub.dispatch.cancellations import Cancellations
 from chamberlain_hub.dispatch.commands import Commands
@@ -23,9 +24,11 @@ from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.dispatch.queues import Queues
 from chamberlain_hub.dispatch.results import PREFETCH as RESULTS_PREFETCH
 from chamberlain_hub.dispatch.results import Results
+from chamberlain_hub.dispatch.retention import Retention, Terms
 from chamberlain_hub.dispatch.sweep import Sweep
 from chamberlain_hub.dispatch.tending import Tending
 from chamberlain_hub.dispatch.unused_users import UnusedUsers
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 from chamberlain_wire import topology
 from chamberlain_wire.broker.port import (
@@ -57,6 +60,9 @@ class DispatchSettings:
     sweep_period_s: float = 5.0
     session_idle_s: float = 600.0
     result_queue_expires_s: float = 86400.0
+    keep: Terms = field(default_factory=Terms)
+    audit: Audit = field(default_factory=Unaudited)
+    metrics: HubMetrics = field(default_factory=HubMetrics)
 
 
 class Dispatcher:
@@ -70,6 +76,7 @@ class Dispatcher:
 
     Attributes:
         outbox, queues, commands, credentials, failures, cancellations, sweep: for the parts above.
+        metrics: what Prometheus may know.
         link_up: whether the broker is there at this moment.
     """
 
@@ -84,6 +91,7 @@ class Dispatcher:
         on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         clock = settings.clock
+        self.metrics = settings.metrics
         self.link_up = False
         self._on_refused = on_refused
         self._consuming = False
@@ -92,7 +100,7 @@ class Dispatcher:
         self._users = users
         self._broker = broker = connect(self._on_link)
         self.queues = Queues(broker, result_queue_expires_s=settings.result_queue_expires_s)
-        ports = Ports(store, broker, self.queues, clock)
+        ports = Ports(store, broker, self.queues, clock, settings.audit, settings.metrics)
         self.credentials = Credentials(store, users, settings.address, clock=clock)
         self.outbox = Outbox(ports, on_trouble=self._send_again_soon)
         self.commands = Commands(
@@ -114,7 +122,12 @@ class Dispatcher:
         self.sweep = Sweep(
             (self.outbox.resend, self.cancellations.resend),
             Tending(ports, self.commands, self.failures, left_behind),
-            UnusedUsers(ports, users, self.credentials, session_idle_s=settings.session_idle_s),
+            [
+                UnusedUsers(
+                    ports, users, self.credentials, session_idle_s=settings.session_idle_s
+                ).revoke,
+                Retention(ports, self.failures, settings.keep).round,
+            ],
             self.credentials,
             period_s=settings.sweep_period_s,
             ready=lambda: self.link_up,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
+from chamberlain_hub.audit.entry import Action, Entry, Who
 from chamberlain_hub.dispatch.batches import Batches
 from chamberlain_hub.dispatch.cancellations import Cancellations
 from chamberlain_hub.dispatch.commands import Commands, Verdict
@@ -30,6 +31,7 @@ PREFETCH: Final = 200
 _DEFAULT_PERIOD_S: Final = 30.0
 _MAX_PERIOD_S: Final = 3600.0
 _MAX_TEXT_CHARS: Final = 8000
+_MAX_ACCOUNT_CHARS: Final = 256
 _MAX_ROLL_CHARS: Final = 64
 _ENDS: Final = (UserEndpointState.GONE, UserEndpointState.REFUSED, UserEndpointState.FAILED)
 _STATES: Final = frozenset(state.value for state in TaskState)
@@ -68,6 +70,7 @@ class Heartbeats:
         self._store = ports.store
         self._broker = ports.broker
         self._clock = ports.clock
+        self._audit = ports.audit
         self._commands = commands
         self._cancellations = cancellations
         self._aftercare = aftercare
@@ -148,6 +151,7 @@ class Heartbeats:
                 "reason": event.message,
             },
         )
+        self._audit.put(_told(before, event))
         self._act_on(before, after, event)
 
     def _act_on(self, before: UserEndpoint, after: UserEndpoint, event: EndpointEvent) -> None:
@@ -209,6 +213,20 @@ class Heartbeats:
         self._commands.settle(before.id, Verdict(False, code, error), None)
         if after.state in _ENDS:
             self._aftercare.user_endpoint_ended(before.id, after.generation)
+
+
+def _told(user_endpoint: UserEndpoint, event: EndpointEvent) -> Entry:
+    return Entry(
+        action=Action.USER_ENDPOINT,
+        outcome=event.kind,
+        who=Who(identity=user_endpoint.identity),
+        endpoint=user_endpoint.endpoint,
+        user_endpoint=user_endpoint.id,
+        account=_storable(event.account)[:_MAX_ACCOUNT_CHARS],
+        about=event.command,
+        code=_storable(event.code),
+        reason=_storable(event.message),
+    )
 
 
 def _log_dropped(endpoint: str, reason: str) -> None:

@@ -25,6 +25,7 @@ from chamberlain_wire import codec, topology
 from chamberlain_wire.broker.port import Outgoing, UnroutableError
 from chamberlain_wire.ids import FunctionId, TaskId
 from chamberlain_wire.messages import Task
+from chamberlain_wire.states import TaskState
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Outbox:
         self._broker = ports.broker
         self._queues = ports.queues
         self._clock = ports.clock
+        self._metrics = ports.metrics
         self._on_trouble = on_trouble
         self._codes = _Codes(ports.store)
         self._lock = threading.Lock()
@@ -91,6 +93,7 @@ class Outbox:
             wait(answers.values(), _CONFIRM_S)
             done = [task_id for task_id, answer in answers.items() if _confirmed(answer)]
             self._store.mark_published(done, self._clock())
+            self._metrics.moved(TaskState.WAITING_FOR_ENDPOINT, len(done))
             total += len(done)
             log.info("tasks published again", extra={"event": "task.resent", "count": len(done)})
             if len(done) < len(waiting):
@@ -134,6 +137,7 @@ class Outbox:
 
     def _mark(self, ids: list[TaskId]) -> None:
         self._store.mark_published(ids, self._clock())
+        self._metrics.moved(TaskState.WAITING_FOR_ENDPOINT, len(ids))
         with self._lock:
             self._sent.difference_update(ids)
 

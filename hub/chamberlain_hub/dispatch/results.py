@@ -8,9 +8,12 @@ once more.
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from chamberlain_hub.audit.entry import Action, Entry, Who
 from chamberlain_hub.dispatch.batches import Batches
 from chamberlain_hub.dispatch.cancellations import Cancellations, outcome_of
 from chamberlain_hub.dispatch.ports import Ports
@@ -27,6 +30,26 @@ PREFETCH = 256
 """Results that may be in our hands; with the largest results, 2.5 GiB."""
 
 
+def ends(finished: Sequence[FinishedTask]) -> list[Entry]:
+    """Return what the audit log is told: one entry for all tasks that ended alike."""
+    alike: dict[tuple[str, str, str, str, bool], list[str]] = {}
+    for task in finished:
+        key = (task.user_endpoint, task.owner, task.state, task.code, task.first)
+        alike.setdefault(key, []).append(task.task_id)
+    return [
+        Entry(
+            action=Action.TASKS_ENDED,
+            outcome=state,
+            who=Who(identity=owner),
+            user_endpoint=user_endpoint,
+            tasks=tasks,
+            code=code,
+            repeat=None if first else True,
+        )
+        for (user_endpoint, owner, state, code, first), tasks in alike.items()
+    ]
+
+
 class Results:
     """Consumes the queue `results`. `take` is the broker's callback."""
 
@@ -35,6 +58,8 @@ class Results:
         self._store = ports.store
         self._broker = ports.broker
         self._clock = ports.clock
+        self._audit = ports.audit
+        self._metrics = ports.metrics
         self._batches: Batches[Delivery] = Batches("results", self._handle, most=PREFETCH)
 
     def start(self) -> None:
@@ -53,11 +78,14 @@ class Results:
         now = self._clock()
         taken = [(delivery, item) for delivery in batch if (item := self._read(delivery))]
         finished = self._store.finish([item for _, item in taken], now)
+        noted = self._audit.put(*ends(finished))
+        for state, count in Counter(task.state for task in finished if task.first).items():
+            self._metrics.moved(state, count)
         # What the store gives back is in our order, less what it left out.
         place = 0
         for delivery, item in taken:
             if place < len(finished) and finished[place].task_id == item.result.task_id:
-                self._forward(finished[place], delivery, now)
+                self._forward(finished[place], delivery, noted)
                 place += 1
             else:
                 self._drop(delivery, "unknown task, or not its sender's")
@@ -87,23 +115,25 @@ class Results:
             return None
         return ReceivedResult(sender, result, delivery.body)
 
-    def _forward(self, task: FinishedTask, delivery: Delivery, now: float) -> None:
+    def _forward(self, task: FinishedTask, delivery: Delivery, noted: Future[None]) -> None:
         answer = self._broker.publish(
             Outgoing(
                 "",
                 topology.group_queue(task.owner, task.group),
                 task.body,
-                timestamp=int(now),
+                timestamp=int(self._clock()),
             )
         )
-        answer.add_done_callback(partial(self._on_forwarded, delivery))
+        answer.add_done_callback(partial(self._on_forwarded, delivery, noted))
 
-    def _on_forwarded(self, delivery: Delivery, answer: Future[None]) -> None:
+    def _on_forwarded(self, delivery: Delivery, noted: Future[None], answer: Future[None]) -> None:
         # An unroutable copy means that nobody listens: the result is in the store, done.
         if isinstance(answer.exception(), LinkLostError):
             self._broker.reject(delivery, requeue=True)
         else:
-            self._broker.ack(delivery)
+            # Acknowledged when it is noted, whatever became of the note: a full disk must not
+            # keep results from their owners, and the audit log counts what it lost.
+            noted.add_done_callback(lambda _: self._broker.ack(delivery))
 
     def _drop(self, delivery: Delivery, reason: str) -> None:
         log.warning(

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chamberlain_hub.audit.entry import ACCEPTED, Action, Entry, caller
+from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.recent import Recent
@@ -99,9 +101,15 @@ class Submissions:
     """
 
     def __init__(
-        self, store: Store, dispatcher: Dispatcher, *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        audit: Audit,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._audit = audit
         self._dispatcher = dispatcher
         self._clock = clock
         self.endpoints: Recent[Endpoint] = Recent(store.endpoint, for_s=_ENDPOINT_S)
@@ -153,6 +161,7 @@ class Submissions:
 
         Raises:
             TaskIdTakenError: an id is somebody else's task; nothing was stored.
+            AuditError: it could not be noted; nothing was stored.
         """
         submission, user_endpoint = prepared.submission, prepared.user_endpoint
         owner = prepared.principal.identity.id
@@ -174,15 +183,34 @@ class Submissions:
             for function, payloads in submission.payloads.items()
             for task_id, payload in zip(ids[function], payloads, strict=True)
         ]
+        # Before the tasks are stored: what is stored will run (ADR 0012).
+        self._audit.note(self._entry(prepared, ids))
         now = self._clock()
         fresh = self._store.add_tasks(
             owner, user_endpoint.endpoint, user_endpoint.id, prepared.group, new, now
         )
+        self._dispatcher.metrics.moved(TaskState.RECEIVED, len(fresh))
         self._dispatcher.outbox.send(_row(task, prepared, now) for task in new if task.id in fresh)
         if not prepared.live:
             # Its start may have come to an end while these tasks were not stored yet.
             self._dispatcher.sweep.tend(user_endpoint.id)
         return Accepted(prepared.group, user_endpoint.id, ids)
+
+    def _entry(self, prepared: Prepared, ids: Mapping[FunctionId, Sequence[TaskId]]) -> Entry:
+        functions = []
+        for function_id, tasks in ids.items():
+            function = self.functions.get(function_id)
+            sha256 = "" if function is None else function.sha256
+            functions.append({"id": function_id, "sha256": sha256, "tasks": tasks})
+        return Entry(
+            action=Action.SUBMIT,
+            outcome=ACCEPTED,
+            who=caller(prepared.principal, prepared.submission.source),
+            endpoint=prepared.user_endpoint.endpoint,
+            user_endpoint=prepared.user_endpoint.id,
+            group=prepared.group,
+            functions=functions,
+        )
 
     def _endpoint(self, principal: Principal, endpoint_id: EndpointId) -> Endpoint:
         endpoint = self.endpoints.get(endpoint_id)

@@ -17,13 +17,12 @@ from typing import Final
 
 from chamberlain_hub.dispatch.credentials import Credentials
 from chamberlain_hub.dispatch.tending import Tending
-from chamberlain_hub.dispatch.unused_users import UnusedUsers
 from chamberlain_wire.errors import ChamberlainError
 from chamberlain_wire.ids import EndpointId
 
 log = logging.getLogger(__name__)
 
-_UNUSED_EVERY_S: Final = 60.0
+_SELDOM_EVERY_S: Final = 60.0
 # After a failed publish: not sooner than the outbox counts a task as left over.
 _SOON_S: Final = 1.1
 
@@ -35,6 +34,7 @@ class Sweep:
 
     Args:
         resends: each sends again what the broker may not have.
+        seldom: what a full round does once a minute only.
         period_s: a full round every so many seconds.
         ready: tells whether the broker is there; without it, a round would do nothing.
     """
@@ -43,7 +43,7 @@ class Sweep:
         self,
         resends: Sequence[Job],
         tending: Tending,
-        unused: UnusedUsers,
+        seldom: Sequence[Job],
         credentials: Credentials,
         *,
         period_s: float,
@@ -51,14 +51,14 @@ class Sweep:
     ) -> None:
         self._resends = resends
         self._tending = tending
-        self._unused = unused
+        self._seldom = seldom
         self._credentials = credentials
         self._period_s = period_s
         self._ready = ready
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._next_round = 0.0
-        self._next_unused = 0.0
+        self._next_seldom = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -66,7 +66,7 @@ class Sweep:
         """Start the thread."""
         now = time.monotonic()
         self._next_round = now + self._period_s
-        self._next_unused = now + _UNUSED_EVERY_S
+        self._next_seldom = now + _SELDOM_EVERY_S
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._thread.start()
 
@@ -115,9 +115,10 @@ class Sweep:
         for resend in self._resends:
             self._do(resend)
         self._do(self._tending.tend_all)
-        if time.monotonic() >= self._next_unused:
-            self._next_unused = time.monotonic() + _UNUSED_EVERY_S
-            self._do(self._unused.revoke)
+        if time.monotonic() >= self._next_seldom:
+            self._next_seldom = time.monotonic() + _SELDOM_EVERY_S
+            for job in self._seldom:
+                self._do(job)
 
     def _run(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from chamberlain_hub.domain.errors import (
 from chamberlain_hub.domain.function import Function
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.policy import Policy, check
+from chamberlain_wire.allowed import allow_list
 
 
 def owns(principal: Principal, owner: str) -> bool:
@@ -105,10 +106,11 @@ def _check_function(principal: Principal, endpoint: Endpoint, function: Function
     if not may_read_function(principal, function):
         raise FunctionNotFoundError(public=f"There is no function {function.id}.")
     allowed = endpoint.allowed_functions
-    if allowed is not None and function.id not in allowed:
+    if allowed is not None and not allow_list(allowed).permits(function.id, function.sha256):
         raise FunctionNotPermittedError(
             public=(
                 f"Function {function.id} is not permitted on endpoint {endpoint.id}: "
-                "its administrator allows listed functions only."
+                "its administrator allows listed functions only, by id or by the hash of their "
+                f"code, which is sha256:{function.sha256} here."
             )
         )

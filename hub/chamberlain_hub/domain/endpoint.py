@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chamberlain_wire.ids import CommandId, EndpointId, FunctionId, IdentityId
+from chamberlain_wire.ids import CommandId, EndpointId, IdentityId
 from chamberlain_wire.states import UserEndpointState
 
 
@@ -17,7 +17,7 @@ class Endpoint:
         metadata: what the agent says about itself (host, versions, configuration).
         schema: JSON schema for the caller's options; None: any options.
         template: text of the user configuration template, for showing only.
-        allowed_functions: None: any function.
+        allowed_functions: entries as `chamberlain_wire.allowed` writes them; None: any function.
         admins: identities that may manage it beside the owner.
         heartbeat_period_s: as last announced; 0: it said that it leaves.
         last_heartbeat_at: None: never heard of.
@@ -33,7 +33,7 @@ class Endpoint:
     metadata: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
     template: str | None = None
-    allowed_functions: tuple[FunctionId, ...] | None = None
+    allowed_functions: tuple[str, ...] | None = None
     authentication_policy: str | None = None
     subscription: str | None = None
     high_assurance: bool = False

@@ -78,6 +78,8 @@ class FinishedTask:
         first: it ended just now; False: a repeat, which is forwarded again because the
             hub may have died between storing and forwarding.
         body: the stored result message.
+        user_endpoint: who ran it.
+        code: why it did not succeed; empty when it did.
     """
 
     task_id: TaskId
@@ -85,6 +87,9 @@ class FinishedTask:
     owner: IdentityId
     first: bool
     body: bytes
+    user_endpoint: EndpointId
+    state: TaskState
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -34,10 +34,14 @@ class Database:
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+    Attributes:
+        on_time: told the kind (`read`, `write`) and the seconds of each that did not fail.
     """
 
     def __init__(self, url: str) -> None:
         self._writer = threading.Lock()
+        self.on_time: Callable[[str, float], None] = _ignore
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -67,21 +71,29 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Give a connection for one statement that changes nothing."""
+        began = time.perf_counter()
         with _translated(), self._reader.connect() as connection:
             yield connection
+        self.on_time("read", time.perf_counter() - began)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Give a connection in a transaction, which commits at the end of the block."""
         lock = self._writer if self.is_sqlite else contextlib.nullcontext()
+        began = time.perf_counter()
         with _translated(), lock, self._engine.connect() as connection:
             connection.execution_options(**{_WRITE: True})
             with connection.begin():
                 yield connection
+        self.on_time("write", time.perf_counter() - began)
 
     def insert(self, table: sa.Table) -> Any:
         """Return an insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+
+def _ignore(_kind: str, _took_s: float) -> None:
+    return None
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:

@@ -13,7 +13,7 @@ from chamberlain_hub.store.database import chunks
 from chamberlain_hub.store.schema import payloads, results, tasks, user_endpoints
 from chamberlain_hub.store.topic import Topic
 from chamberlain_wire.details import usage_of
-from chamberlain_wire.ids import IdentityId, TaskGroupId, TaskId
+from chamberlain_wire.ids import EndpointId, IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.messages import Result
 from chamberlain_wire.states import ENDED
 
@@ -50,7 +50,7 @@ class Results(Topic):
             bodies |= _stored(connection, {item.result.task_id for item in ours} - first.keys())
             _end(connection, list(first.values()), at)
         return [
-            _finished(rows[task_id], first=first.get(task_id) is item, body=bodies[task_id])
+            _finished(rows[task_id], item.result, first.get(task_id) is item, bodies[task_id])
             for item in ours
             if (task_id := item.result.task_id) in bodies
         ]
@@ -108,11 +108,14 @@ def _usage(result: Result) -> dict[str, Any] | None:
     return None if used is None else msgspec.to_builtins(used)
 
 
-def _finished(row: sa.Row[Any], *, first: bool, body: bytes) -> FinishedTask:
+def _finished(row: sa.Row[Any], result: Result, first: bool, body: bytes) -> FinishedTask:
     return FinishedTask(
         task_id=TaskId(row.id),
         group=TaskGroupId(row.group),
         owner=IdentityId(row.owner),
         first=first,
         body=body,
+        user_endpoint=EndpointId(row.user_endpoint),
+        state=result.state,
+        code="" if result.error_details is None else str(result.error_details.code)[:80],
     )

@@ -216,6 +216,9 @@ Index(
     postgresql_where=_unpublished,
 )
 
+_ended = tasks.c.completed_at.is_not(None)
+Index("ix_tasks_ended", tasks.c.completed_at, sqlite_where=_ended, postgresql_where=_ended)
+
 payloads = Table(
     "payloads", metadata, _id("task", key=True), Column("payload", Text, nullable=False)
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Self
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
+from chamberlain_hub.domain.endpoint_life import LOST_AFTER_PERIODS
 from chamberlain_hub.domain.errors import StoreNotMigratedError, StoreUnavailableError
+from chamberlain_hub.metrics import Counts
 from chamberlain_hub.store.cancellations import Cancellations
 from chamberlain_hub.store.credentials import Credentials
 from chamberlain_hub.store.database import Database
@@ -17,10 +20,13 @@ from chamberlain_hub.store.groups import Groups
 from chamberlain_hub.store.identities import Identities
 from chamberlain_hub.store.policies import Policies
 from chamberlain_hub.store.results import Results
+from chamberlain_hub.store.retention import Retention
+from chamberlain_hub.store.schema import endpoints, tasks, user_endpoints
 from chamberlain_hub.store.service_accounts import ServiceAccounts
 from chamberlain_hub.store.tasks import Tasks
 from chamberlain_hub.store.tokens import Tokens
 from chamberlain_hub.store.user_endpoints import UserEndpoints
+from chamberlain_wire.states import UserEndpointState
 
 _FILE_MODE: Final = 0o600
 
@@ -38,6 +44,7 @@ class Store(
     Results,
     Cancellations,
     Credentials,
+    Retention,
 ):
     """All topics over one connection pool.
 
@@ -72,6 +79,29 @@ class Store(
         """Close all connections."""
         self._database.close()
 
+    def watch_time(self, note: Callable[[str, float], None]) -> None:
+        """Tell `note`, from now on, each transaction's kind (`read`, `write`) and seconds."""
+        self._database.on_time = note
+
+    def counts(self, now: float) -> Counts:
+        """Return how much is going on at `now` (UTC seconds)."""
+        open_tasks = sa.select(sa.func.count()).where(tasks.c.completed_at.is_(None))
+        waiting = open_tasks.where(tasks.c.published_at.is_(None))
+        return Counts(
+            open_tasks=self._one(open_tasks),
+            unpublished_tasks=self._one(waiting),
+            endpoints=self._one(_heard_lately(endpoints, now)),
+            user_endpoints=self._one(
+                _heard_lately(user_endpoints, now).where(
+                    user_endpoints.c.state == UserEndpointState.SERVING.value
+                )
+            ),
+        )
+
+    def _one(self, statement: sa.Select[Any]) -> int:
+        row = self._row(statement)
+        return 0 if row is None else int(row[0])
+
     @property
     def is_sqlite(self) -> bool:
         """Whether it is a file of this machine, which no other program migrates."""
@@ -103,3 +133,13 @@ class Store(
             found = fault(connection)
         if found:
             raise StoreNotMigratedError(public=found)
+
+
+def _heard_lately(table: sa.Table, now: float) -> sa.Select[Any]:
+    # `domain.endpoint_life.is_online`, in the words of SQL; a test compares them.
+    silence = now - table.c.last_heartbeat_at
+    return sa.select(sa.func.count()).where(
+        table.c.last_heartbeat_at.is_not(None),
+        table.c.heartbeat_period_s > 0,
+        silence < LOST_AFTER_PERIODS * table.c.heartbeat_period_s,
+    )

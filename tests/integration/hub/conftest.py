@@ -19,8 +19,10 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.integration.hub.players import WAIT_S, Caller, Manager, Sdk, eventually
 
-from chamberlain_hub.api.app import make_app
+from chamberlain_hub.api.app import make_app, serve_metrics
+from chamberlain_hub.api.refusals import Refusals
 from chamberlain_hub.api.services import Services
+from chamberlain_hub.audit.log import AuditLog
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.broker_users import BrokerUsers, MemoryUsers
 from chamberlain_hub.dispatch.credentials import BrokerAddress
@@ -30,6 +32,7 @@ from chamberlain_hub.dispatch.submissions import Submissions
 from chamberlain_hub.domain.endpoint_life import is_online
 from chamberlain_hub.domain.task import NewTask
 from chamberlain_hub.identity.keys import public_keys_b64
+from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.schema import user_endpoints
 from chamberlain_hub.store.store import Store
 from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
@@ -99,23 +102,31 @@ class World:
     port: int = 0
 
     def start(self) -> None:
-        settings = HubSettings(data_dir=self.folder, **self.settings)
+        settings = HubSettings(data_dir=self.folder, **({"metrics_listen": ""} | self.settings))
         self.store = Store.open(self.database_url)
+        metrics = HubMetrics()
+        self.audit = AuditLog.of(settings, metrics.audit_failed)
+        self.audit.start()
         self.dispatcher = Dispatcher(
             self.store,
             self.side.make,
             self.side.users(),
             self.key,
-            DispatchSettings(address=self.side.address, sweep_period_s=0.2),
+            DispatchSettings(
+                address=self.side.address, sweep_period_s=0.2, audit=self.audit, metrics=metrics
+            ),
         )
-        services = Services(
+        self.services = services = Services(
             store=self.store,
             dispatcher=self.dispatcher,
-            submissions=Submissions(self.store, self.dispatcher),
+            submissions=Submissions(self.store, self.dispatcher, self.audit),
             settings=settings,
             assertion_keys=tuple(public_keys_b64(self.key)),
             pool=ThreadPoolExecutor(8),
+            audit=self.audit,
+            refusals=Refusals(self.audit),
         )
+        self._end_metrics = serve_metrics(services)
         listener = socket.socket()
         # A hub that is started again is where it was: its callers know no other place.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -123,7 +134,12 @@ class World:
         self.port = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            make_app(services), log_config=None, loop="uvloop", http="httptools", ws="none"
+            make_app(services),
+            log_config=None,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            proxy_headers=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
@@ -160,7 +176,9 @@ class World:
         self._server.should_exit = True
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
+        self._end_metrics()
         self.store.close()
+        self.audit.stop()
 
     def caller(self, username: str) -> Caller:
         identity = self.store.find_identity(username) or self.store.add_identity(username)

@@ -238,6 +238,7 @@ def test_listed_functions_only(world: World, admin: Caller, alice: Caller) -> No
         "endpoint_id": manager.endpoint,
         "restricted": True,
         "functions": [function],
+        "entries": [function],
     }
 
 

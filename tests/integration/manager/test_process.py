@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import urllib3
 from tests.integration.manager.conftest import WAIT_S, StandInHub
 from tests.manager_builders import endpoint_folder
 
 from chamberlain_wire.ids import new_id
+from devtools.rabbit import free_ports
 
 
 def start(config: Path) -> subprocess.Popen[str]:
@@ -95,3 +98,34 @@ def test_a_kill_loses_no_wish(hub: StandInHub, config: Path) -> None:
     again.terminate()
     again.communicate(timeout=WAIT_S)
     assert again.returncode == 0
+
+
+@pytest.mark.needs_rabbit
+@pytest.mark.slow
+def test_prometheus_reads_what_it_sees(hub: StandInHub, config: Path) -> None:
+    (port,) = free_ports(1)
+    settings = json.loads(config.read_text())
+    settings["launcher_socket"] = str(config.parent / "nobody.sock")
+    settings["metrics_listen"] = f"127.0.0.1:{port}"
+    config.write_text(json.dumps(settings))
+    process = start(config)
+    hub.wait(lambda hub: hub.reports, "a heartbeat")
+    text = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+    found = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    told = {name.removeprefix("chamberlain_manager_"): float(found[name]) for name in found}
+    assert (told["broker_connected"], told["hub_registered"]) == (1, 1)
+    assert (told["launcher_up"], told["mapping_in_force"]) == (0, 0)
+    assert told['user_endpoints{state="wished"}'] == 0
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0
+
+
+def test_where_nobody_can_listen_it_ends_with_78(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = endpoint_folder(tmp_path, endpoint_id=new_id(), metrics_listen=address)
+        process = start(config)
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 78
+    assert f"metrics_listen: {address}" in str(lines(errors)[-1]["message"])

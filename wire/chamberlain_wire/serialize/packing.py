@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chamberlain_wire import strategy_names
 from chamberlain_wire.errors import DeserializationError, SerializationError
 from chamberlain_wire.serialize import buffers
 from chamberlain_wire.serialize.strategies import (
@@ -18,9 +19,6 @@ from chamberlain_wire.serialize.strategies import (
     body,
     named,
 )
-
-_ALL_CODE: Final = "*Code"
-_ALL_DATA: Final = "*Data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +92,7 @@ def parse_allowed(names: Iterable[str]) -> frozenset[Strategy] | None:
     wanted = list(names)
     if not wanted:
         return None
-    allowed: set[Strategy] = set()
-    for name in wanted:
-        if name.endswith((_ALL_CODE, _ALL_DATA)):
-            allowed.update(one for one in STRATEGIES if one.for_code == name.endswith(_ALL_CODE))
-        else:
-            allowed.add(strategy(name))
-    if {one.for_code for one in allowed} != {True, False}:
-        raise SerializationError(
-            public="The list of allowed serializers needs at least one strategy for functions "
-            f"and one for data; it has {', '.join(wanted)}."
-        )
-    return frozenset(allowed)
+    return frozenset(BY_NAME[name] for name in strategy_names.allowed(wanted))
 
 
 def pack_function(function: Callable[..., Any], using: Serializer = DEFAULT) -> str:
@@ -146,6 +133,9 @@ def unpack_task(
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """Return function, positional and keyword arguments of a task. Runs the sender's code.
 
+    With `allowed`, nothing is opened unless all three parts came by an allowed strategy of
+    their kind: a function is no data, and arguments are no code.
+
     Raises:
         SerializationError: not three buffers, a strategy that is not allowed, or an object
             that cannot be made here (a missing package, another Python). Fail the task with
@@ -157,6 +147,7 @@ def unpack_task(
             public=f"A task needs function, arguments and keyword arguments; it has {len(texts)} "
             "parts. Register the function again."
         )
+    _check_strategies(texts, allowed)
     function = _read(texts[0], allowed, "The function", home=False)
     args = _read(texts[1], allowed, "The arguments", home=False)
     kwargs = _read(texts[2], allowed, "The keyword arguments", home=False)
@@ -256,6 +247,22 @@ def _refusal(what: str, using: Strategy, error: Exception) -> SerializationError
     return SerializationError(
         public=f"{what} cannot be sent with {using.name}: {type(error).__name__}: {error}. {advice}"
     )
+
+
+_PARTS: Final = (("The function", True), ("The arguments", False), ("The keyword arguments", False))
+
+
+def _check_strategies(texts: Sequence[str], allowed: frozenset[Strategy] | None) -> None:
+    if allowed is None:
+        return
+    for text, (what, for_code) in zip(texts, _PARTS, strict=True):
+        one = named(text)
+        if one not in allowed or one.for_code != for_code:
+            fitting = ", ".join(sorted(each.name for each in allowed if each.for_code == for_code))
+            raise DeserializationError(
+                public=f"{what} came by {one.name}, which this endpoint does not allow. "
+                f"Send it with one of: {fitting}."
+            )
 
 
 def _read(text: str, allowed: frozenset[Strategy] | None, what: str, *, home: bool) -> Any:

@@ -41,6 +41,8 @@ class RenderJob(msgspec.Struct, frozen=True, kw_only=True):
         json_schema: what `options` must satisfy; None: nothing.
         parent_config: `_GC.parent_config`.
         environment: `_GC.env`.
+        allowed_functions: the endpoint's own list; whatever the template says, nothing else
+            runs. None: no list.
     """
 
     options: dict[str, Any]
@@ -51,6 +53,7 @@ class RenderJob(msgspec.Struct, frozen=True, kw_only=True):
     who: Who
     parent_config: dict[str, Any]
     environment: dict[str, str]
+    allowed_functions: tuple[str, ...] | None = None
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):

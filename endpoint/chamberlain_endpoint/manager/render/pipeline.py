@@ -12,6 +12,7 @@ from chamberlain_endpoint.manager.render.job import Rendered, RenderJob, RenderR
 from chamberlain_endpoint.manager.render.options import check_options
 from chamberlain_endpoint.manager.render.taint import Written, refuse_foreign_text
 from chamberlain_endpoint.manager.render.template import render_text
+from chamberlain_wire.allowed import narrowed
 from chamberlain_wire.errors import ErrorCode
 
 
@@ -47,6 +48,10 @@ def judged(job: RenderJob, text: str, written: Written) -> str:
     refuse_foreign_text(text, written, functions_limited=limited)
     try:
         config = rendered.parse(document)
+        if job.allowed_functions is not None:
+            both = narrowed(job.allowed_functions, config.allowed_functions)
+            assert isinstance(document, dict)
+            config = rendered.parse(document | {"allowed_functions": both})
     except rendered.ConfigInvalidError as error:
         raise RenderRefusedError(ErrorCode.CONFIG_INVALID, error.public) from None
     return rendered.to_json(config)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
-from chamberlain_endpoint.launcher.audit_chain import BrokenChainError
+from chamberlain_wire import audit_chain
+from chamberlain_wire.audit_chain import BrokenChainError
 
 SOME = Entry("launch", "granted", command="c", username="alice", uid=0, reason="rule 1")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
-from chamberlain_endpoint.launcher.audit_chain import BrokenChainError
 from chamberlain_endpoint.launcher.settings import AuditSettings, OnWriteFailure
+from chamberlain_wire import audit_chain
+from chamberlain_wire.audit_chain import BrokenChainError
 
 SMALL = AuditSettings(max_bytes=1000, keep_files=1000)
 

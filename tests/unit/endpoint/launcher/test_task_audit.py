@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from chamberlain_endpoint.launcher import audit_chain
 from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.settings import AuditSettings, OnWriteFailure
 from chamberlain_endpoint.launcher.task_audit import TaskAudit
+from chamberlain_wire import audit_chain
 from chamberlain_wire.claims import Claim, What
 from chamberlain_wire.ids import new_id
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import pytest
 from tests.manager_builders import TEMPLATE, account
 
@@ -19,6 +20,8 @@ from chamberlain_endpoint.manager.render.template import MAX_TEXT_CHARS, render_
 from chamberlain_wire.errors import ErrorCode
 
 ALICE = account()
+ONE, TWO = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+HASH = "a" * 64
 
 
 def job(template: str, options: dict[str, Any] | None = None, **changes: Any) -> RenderJob:
@@ -296,8 +299,34 @@ def test_options_too_large_or_too_deep_are_refused(options: dict[str, Any], word
 def test_a_configuration_too_large_is_refused_with_its_size_and_the_limit() -> None:
     template = (
         "engine:\n  type: ThreadPoolEngine\n"
-        "  allowed_serializers: [{% for i in range(7000) %}aaaaaaaa,{% endfor %}]"
+        "allowed_functions: [{% for i in range(1900) %}"
+        "00000000-0000-4000-8000-000000000000,{% endfor %}]"
     )
     word, public = refusal(template)
     assert word == ErrorCode.CONFIG_INVALID
     assert re.search(r"it has 7\d{4} bytes, the limit is 65536", public)
+
+
+@pytest.mark.parametrize(
+    ("listed", "allowed"),
+    [
+        ("", [ONE, f"{TWO}@sha256:{HASH}"]),
+        (f"allowed_functions: [{ONE}]", [ONE]),
+        (f"allowed_functions: [{TWO}]", [f"{TWO}@sha256:{HASH}"]),
+        ("allowed_functions: [00000000-0000-4000-8000-000000000003]", []),
+        ("allowed_functions: []", []),
+    ],
+)
+def test_a_template_only_narrows_what_the_endpoint_allows(listed: str, allowed: list[str]) -> None:
+    asked = job(
+        f"engine: {{type: ThreadPoolEngine}}\n{listed}",
+        allowed_functions=(ONE, f"{TWO}@sha256:{HASH}"),
+    )
+    config = json.loads(InlineRenderer().render(asked).config)
+    assert config["allowed_functions"] == allowed
+
+
+def test_the_endpoints_list_reaches_the_renderers_child() -> None:
+    asked = job("engine: {type: ThreadPoolEngine}", allowed_functions=(ONE,))
+    again = msgspec.json.decode(msgspec.json.encode(asked), type=RenderJob)
+    assert json.loads(InlineRenderer().render(again).config)["allowed_functions"] == [ONE]

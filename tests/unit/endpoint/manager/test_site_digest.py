@@ -46,3 +46,14 @@ def test_a_change_of_any_of_them_changes_it(folder: Path, name: str) -> None:
     seen.append(digest.now())
     assert len(set(seen[:3])) == 3
     assert seen[3] not in seen[1:3]
+
+
+def test_another_list_of_functions_is_another_digest(tmp_path: Path) -> None:
+    lists = (None, [], ["00000000-0000-4000-8000-000000000001"])
+    seen = []
+    for number, functions in enumerate(lists):
+        folder = tmp_path / str(number)
+        extra = {} if functions is None else {"allowed_functions": functions}
+        endpoint_folder(folder, **extra)
+        seen.append(SiteDigest(check(folder / "config.yaml")).now())
+    assert len(set(seen)) == len(lists)

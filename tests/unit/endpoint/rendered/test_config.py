@@ -80,6 +80,8 @@ def test_an_address_may_be_plain_text() -> None:
     "given",
     [
         document(display_name="x", allowed_functions=["0E6A5A7C-0f3a-4b4c-8d0e-5b1d2f3a4b5c"]),
+        document(allowed_functions=[{"id": "0" * 32, "sha256": "A" * 64}, "sha256:" + "b" * 64]),
+        htex(allowed_serializers=["globus_compute_sdk.*Code", "JSONData"]),
         htex(address={"type": "address_by_hostname"}, available_accelerators=4),
         {"engine": {"type": "ProcessPoolEngine", "max_workers": 3}},
     ],
@@ -145,6 +147,21 @@ def test_every_fault_is_told_at_once() -> None:
         (
             document(allowed_functions=["hello"]),
             "allowed_functions: 'hello' is not a valid function id (a UUID is needed).",
+        ),
+        (
+            document(allowed_functions=["sha256:12"]),
+            "allowed_functions: 'sha256:12' is no allowed function: write a function id, sha256: "
+            "and 64 hex digits, or {id: ..., sha256: ...}.",
+        ),
+        (
+            htex(allowed_serializers=["JSONData"]),
+            "engine.allowed_serializers: The list of allowed serializers needs at least one "
+            "strategy for functions and one for data; it has JSONData.",
+        ),
+        (
+            htex(allowed_serializers=[]),
+            "engine.allowed_serializers: The list of allowed serializers needs at least one "
+            "strategy for functions and one for data; it has none.",
         ),
         (document(high_assurance=True), "high_assurance is not a known key"),
         (

@@ -20,10 +20,11 @@ from chamberlain_endpoint.user.loop import Exit, Inbox, Loop, Parts, Settings, S
 from chamberlain_endpoint.user.results import Results
 from chamberlain_endpoint.user.work import Terms
 from chamberlain_wire import topology
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
 from chamberlain_wire.broker.port import Delivery, Outgoing
 from chamberlain_wire.codec import decode, encode
-from chamberlain_wire.ids import EndpointId, FunctionId, TaskId, new_id
+from chamberlain_wire.ids import EndpointId, TaskId, new_id
 from chamberlain_wire.messages import ControlOrder, QueueInfo, Result, StatusReport, Task
 
 WAIT_S = 10.0
@@ -74,7 +75,7 @@ class Endpoint:
         *,
         capacity: int = 1,
         retries: int = 0,
-        allowed: frozenset[FunctionId] | None = None,
+        allowed: AllowList | None = None,
         period_s: float = 3600.0,
         idle: Idle | None = None,
         grace_s: float = 5.0,

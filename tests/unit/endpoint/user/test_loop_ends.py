@@ -10,6 +10,7 @@ from tests.unit.endpoint.user.conftest import LOST, WAIT_S, Endpoint
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.loop import Exit, Stop
 from chamberlain_wire import topology
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Link, Outgoing
 from chamberlain_wire.ids import FunctionId, new_id
 
@@ -71,7 +72,7 @@ def test_a_broken_engine_fails_what_waits_with_its_reason(endpoint: Endpoint) ->
 
 def test_a_function_that_is_not_allowed_does_not_run(endpoint: Endpoint) -> None:
     fine = FunctionId(new_id())
-    endpoint.start(allowed=frozenset({fine}), capacity=5)
+    endpoint.start(allowed=AllowList([fine]), capacity=5)
     refused = endpoint.submit()
     run = endpoint.submit(**{topology.HEADER_FUNCTION: fine})
     assert endpoint.engine.await_submitted(1) == [run]

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 _TODO = (("untold", "told_at", "asked_at"), ("open", "closed_at", "user_endpoint"))
 

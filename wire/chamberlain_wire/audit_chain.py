@@ -4,7 +4,8 @@
 first; a number is never used twice. Each line carries the SHA-256 of the line before it, also
 from file to file. `audit.log.head` tells how many lines there are and the hash of the last,
 so that a tail that was cut off is missed. Whoever is root can make all of it anew: against
-that, ship the lines to another host (`chamberlain-endpoint audit export`).
+that, ship the lines to another host (`audit export` of either command). `audit_file` writes it.
+Standard library only: the root process loads this module.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def digests(file: Path) -> list[str]:
 
 
 def verify(path: Path) -> Verified:
-    """Check the log `path` with all its files. Good to call while the launcher writes.
+    """Check the log `path` with all its files. Good to call while somebody writes.
 
     Raises:
         BrokenChainError: a line was changed, removed or added, or the end is missing.

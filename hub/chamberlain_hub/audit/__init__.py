@@ -1,0 +1,1 @@
+"""What the hub writes down for the site's auditors."""
