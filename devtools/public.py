@@ -1,35 +1,80 @@
-"""Public packages that tests compare with, in an environment of their own.
+"""Public packages that tests compare with, each set in an environment of its own.
 
-They never stand in `.venv`: nothing of ours may come to import them.
+They never stand in `.venv`: nothing of ours may come to import them. Other accounts must be
+able to run them, because the public agent's user endpoints do.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from devtools.environment import pip_install
 from devtools.paths import ROOT
+from devtools.say import CannotGoOnError, Reporter
 
 PACKAGES: Final = ("globus-identity-mapping==0.5.0", "globus-compute-common==1.0.0")
 """Exact versions: a difference that a test lists is one from these."""
 
+AGENT_NEWEST: Final = ("globus-compute-endpoint==4.19.0",)
+"""The newest release when this was written (October 2026). A newer one is tried by hand first."""
+
+AGENT_YEAR_BEFORE: Final = ("globus-compute-endpoint==3.15.0",)
+"""The release that was the newest one year before `AGENT_NEWEST` (September 2025)."""
+
+EVERYTHING: Final = (PACKAGES, AGENT_NEWEST, AGENT_YEAR_BEFORE)
+"""All sets that the compatibility tests use."""
+
 _FOLDER: Final = ROOT / ".venv-public"
+_ENTERABLE: Final = 0o001
+_SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 
 
-def python() -> Path:
-    """Return an interpreter that has the public packages, made when it is first asked for.
+class NotForOthersError(CannotGoOnError):
+    """Other accounts cannot run what lies in the checkout; the message names the folder."""
+
+
+def prepare(report: Reporter) -> None:
+    """Make all environments that are not there yet.
+
+    Raises:
+        InstallError: pip could not install. It is the network, or the registry.
+    """
+    for packages in EVERYTHING:
+        python(packages, report)
+
+
+def python(packages: Sequence[str] = PACKAGES, report: Reporter | None = None) -> Path:
+    """Return an interpreter that has just these packages, made when it is first asked for.
 
     Raises:
         InstallError: pip could not install them. It is the network, or the registry.
     """
-    found = _FOLDER / "bin" / "python"
-    stamp = _FOLDER / "installed"
-    wanted = "\n".join(PACKAGES)
+    folder = _FOLDER / "-".join(packages).replace("==", "-")
+    found, stamp, wanted = folder / "bin" / "python", folder / "installed", "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(_FOLDER)], check=True)
-        pip_install([str(found)], list(PACKAGES))
-        stamp.write_text(wanted)
+        with (report or Reporter()).step(f"Installing into .venv-public: {' '.join(packages)}"):
+            # The system's first: other accounts can execute it.
+            base = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.executable)
+            subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)
+            pip_install([str(found)], list(packages))
+            stamp.write_text(wanted)
+    return found
+
+
+def python_for_all(packages: Sequence[str]) -> Path:
+    """Return the same, checked to be executable by every account.
+
+    Raises:
+        InstallError: pip could not install them.
+        NotForOthersError: the checkout, or its Python, lies where others cannot enter.
+    """
+    found = python(packages)
+    for path in (found.absolute(), found.resolve()):
+        for folder in path.parents:
+            if not folder.stat().st_mode & _ENTERABLE:
+                raise NotForOthersError(f"Other accounts cannot enter {folder}: clone elsewhere.")
     return found

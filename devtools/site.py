@@ -98,6 +98,17 @@ class Site:
         Raises:
             RabbitNotStartedError, NotUpError, CommandError: which part failed, and its log.
         """
+        self.start_services(report)
+        with report.step("Configuring the endpoint and starting it under supervisord"):
+            self._configure()
+            self.start_endpoint()
+
+    def start_services(self, report: Reporter) -> None:
+        """Start broker and hub, add the people: all but the endpoint. Call `stop` in any case.
+
+        Raises:
+            RabbitNotStartedError, NotUpError, CommandError: which part failed, and its log.
+        """
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.folder.chmod(0o755)
         if self._own_rabbit:
@@ -106,9 +117,6 @@ class Site:
         with report.step("Starting the hub on SQLite, with its people and their tokens"):
             self.start_hub()
             self._add_people()
-        with report.step("Configuring the endpoint and starting it under supervisord"):
-            self._configure()
-            self.start_endpoint()
 
     def start_hub(self) -> None:
         """Start the hub, the first time with new settings; return when it answers."""
@@ -208,7 +216,7 @@ class Site:
         if account := self._hub_account:
             os.chown(data, account.pw_uid, account.pw_gid)
             os.chown(path, account.pw_uid, account.pw_gid)
-        self.hub_url = f"http://127.0.0.1:{port}"
+        self.hub_url = f"http://127.0.0.1:{values['listen_port']}"
         self._save()
 
     def _add_people(self) -> None:

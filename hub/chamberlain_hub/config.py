@@ -85,6 +85,7 @@ class HubSettings(BaseModel):
         sweep_period_s: how often the hub looks for what a lost message left behind.
         start_timeout_s: how long an asked start may stay undecided before it is asked again.
         session_idle_s: how long an SDK session without a connection keeps its credential.
+        service_token_s: how long an access token of a service account is good.
         result_queue_expires_s: how long the results of a task group wait for their reader.
     """
 
@@ -107,6 +108,7 @@ class HubSettings(BaseModel):
     sweep_period_s: Seconds = 5.0
     start_timeout_s: Seconds = 120.0
     session_idle_s: Seconds = 600.0
+    service_token_s: Annotated[float, Field(ge=60, le=30 * 86400, allow_inf_nan=False)] = 43200.0
     result_queue_expires_s: Seconds = 86400.0
     max_submit_bytes: Annotated[int, Field(ge=1024, le=limits.MAX_SUBMIT_BYTES)] = (
         limits.MAX_SUBMIT_BYTES

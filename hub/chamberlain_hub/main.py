@@ -13,6 +13,8 @@ import click
 
 from chamberlain_hub.cli.frame import HubGroup, json_option, open_database, say, settings_of
 from chamberlain_hub.cli.people import token, user
+from chamberlain_hub.cli.policies import policy
+from chamberlain_hub.cli.service_accounts import service_account
 
 
 @click.group(cls=HubGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,6 +127,8 @@ def key_show(config: Path | None, as_json: bool) -> None:
 
 cli.add_command(user)
 cli.add_command(token)
+cli.add_command(service_account)
+cli.add_command(policy)
 
 
 def main() -> None:

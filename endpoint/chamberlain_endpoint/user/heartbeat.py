@@ -17,6 +17,9 @@ from chamberlain_wire.states import TaskState
 MOST_TRANSITIONS: Final = 2_000
 """Tasks named in one report; the others are named by their results."""
 
+_KEEPS: Final = {"ledger": True}
+"""Tells the hub that what was taken here is known after a crash, too: it goes on, or is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -56,6 +59,7 @@ class Heartbeat:
         """
         state = {
             **engine.more,
+            **_KEEPS,
             "active": True,
             "heartbeat_period": self._period_s,
             "total_workers": engine.workers,
@@ -82,7 +86,7 @@ class Heartbeat:
 
     def last(self) -> Outgoing:
         """Return the report that says: I am leaving."""
-        return self._outgoing({"active": False, "heartbeat_period": 0}, {})
+        return self._outgoing({**_KEEPS, "active": False, "heartbeat_period": 0}, {})
 
     def _outgoing(
         self, state: dict[str, Any], transitions: dict[str, list[TaskTransition]]

@@ -21,6 +21,7 @@ from chamberlain_hub.api import (
     errors,
     functions,
     meta,
+    oauth,
     sessions,
     submit,
     submit_body,
@@ -76,7 +77,7 @@ def make_app(services: Services) -> ASGIApp:
     )
     app.state.services = services
     errors.install(app)
-    for part in (meta, functions, endpoints, submit, tasks, task_logs, sessions):
+    for part in (meta, oauth, functions, endpoints, submit, tasks, task_logs, sessions):
         app.include_router(part.router)
     _document(app)
     return BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)

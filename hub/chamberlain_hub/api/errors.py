@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
+from chamberlain_hub.domain.policy import PolicyRefusedError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidMessageError
 
 log = logging.getLogger(__name__)
@@ -109,8 +110,17 @@ def refusal(error: ChamberlainError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = _TRY_AGAIN_S
-    extra = {"cause": error.cause} if isinstance(error, VerdictRefusedError) else {}
-    return _answer(status, code, message, headers, extra)
+    return _answer(status, code, message, headers, _more(error))
+
+
+def _more(error: ChamberlainError) -> Mapping[str, Any]:
+    if isinstance(error, VerdictRefusedError):
+        return {"cause": error.cause}
+    if isinstance(error, PolicyRefusedError) and error.login_helps:
+        # The public clients log in again when they read this, and try once more.
+        wanted = {"session_message": error.public, "session_required_policies": [error.login_helps]}
+        return {"authorization_parameters": wanted}
+    return {}
 
 
 def _answer(

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
-from chamberlain_hub.api.services import Caller, Hub
+from chamberlain_hub.api.errors import RequestInvalidError
+from chamberlain_hub.api.services import Anybody, Hub
 from chamberlain_hub.dispatch.commands import identity_document
 from chamberlain_hub.domain.errors import StoreUnavailableError
 
@@ -58,7 +59,7 @@ def get_assertion_keys(hub: Hub) -> Response:
 
 
 @router.get("/v2/oauth2/userinfo", summary="Who am I?")
-def get_userinfo(caller: Caller) -> Response:
+def get_userinfo(caller: Anybody) -> Response:
     """The caller's effective identity, and all that are linked with it."""
     identity = caller.identity
     return json_answer(
@@ -73,10 +74,13 @@ def get_userinfo(caller: Caller) -> Response:
     )
 
 
-@router.get("/v2/api/identities", summary="Identities by id")
-def get_identities(caller: Caller, ids: str) -> Response:
-    """`ids`: separated by commas. Nobody sees other people's."""
-    wanted = {text.strip() for text in ids.split(",")}
-    return json_answer(
-        {"identities": [identity_document(one) for one in caller.linked if one.id in wanted]}
-    )
+@router.get("/v2/api/identities", summary="Identities by id or by username")
+def get_identities(
+    caller: Anybody, ids: str | None = None, usernames: str | None = None
+) -> Response:
+    """`ids` or `usernames`: separated by commas. Nobody sees other people's."""
+    if (ids is None) == (usernames is None):
+        raise RequestInvalidError(public="Either ids or usernames is needed, and not both.")
+    wanted = {text.strip().lower() for text in (ids or usernames or "").split(",")}
+    found = [one for one in caller.linked if (one.username if ids is None else one.id) in wanted]
+    return json_answer({"identities": [identity_document(one) for one in found]})

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
@@ -14,8 +14,10 @@ from fastapi import Depends, Request
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.submissions import Submissions
-from chamberlain_hub.domain.errors import UnauthenticatedError
+from chamberlain_hub.domain.errors import ForbiddenError, UnauthenticatedError
 from chamberlain_hub.domain.identity import Principal
+from chamberlain_hub.domain.scope import COMPUTE, may_compute
+from chamberlain_hub.identity.attempts import Attempts
 from chamberlain_hub.store.store import Store
 
 P = ParamSpec("P")
@@ -28,6 +30,7 @@ class Services:
 
     Attributes:
         assertion_keys: base64 of the public keys that endpoints believe.
+        attempts: wrong secrets of service accounts, counted.
         pool: threads of the hot route; the other routes run in FastAPI's own.
     """
 
@@ -37,6 +40,7 @@ class Services:
     settings: HubSettings
     assertion_keys: tuple[str, ...]
     pool: ThreadPoolExecutor
+    attempts: Attempts = field(default_factory=Attempts)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the blocking `work` returns, without blocking the event loop."""
@@ -63,7 +67,7 @@ def token_of(request: Request) -> str:
 
 
 def authenticated(request: Request) -> Principal:
-    """Return who sent `request`; blocks.
+    """Return who sent `request`, be the token good for no more than asking that; blocks.
 
     Raises:
         UnauthenticatedError: nobody known.
@@ -71,5 +75,26 @@ def authenticated(request: Request) -> Principal:
     return services_of(request).store.authenticate(token_of(request), time.time())
 
 
+def computing(principal: Principal) -> Principal:
+    """Return `principal`, whose token is good for computing.
+
+    Raises:
+        ForbiddenError: it is not.
+    """
+    if not may_compute(principal.scope):
+        raise ForbiddenError(
+            public="This access token is good for asking who you are, and for nothing else: "
+            f"ask for one with scope {COMPUTE}."
+        )
+    return principal
+
+
+def _computing(request: Request) -> Principal:
+    return computing(authenticated(request))
+
+
 Hub = Annotated[Services, Depends(services_of)]
-Caller = Annotated[Principal, Depends(authenticated)]
+Anybody = Annotated[Principal, Depends(authenticated)]
+"""Whoever has a token, whatever it is good for."""
+Caller = Annotated[Principal, Depends(_computing)]
+"""Whoever has a token that is good for computing."""

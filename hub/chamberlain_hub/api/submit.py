@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from chamberlain_hub.api import submit_body
 from chamberlain_hub.api.errors import VerdictRefusedError
-from chamberlain_hub.api.services import Services, services_of, token_of
+from chamberlain_hub.api.services import Services, computing, services_of, token_of
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.submissions import Accepted, Prepared
 from chamberlain_wire.ids import new_id
@@ -66,7 +66,7 @@ def _begin(
     hub: Services, token: str, endpoint_id: str, body: bytes, source: str
 ) -> Prepared | Accepted:
     """Do all that can be done at once: everything, if the user endpoint serves."""
-    principal = hub.store.authenticate(token, time.time())
+    principal = computing(hub.store.authenticate(token, time.time()))
     submission = submit_body.parse(
         endpoint_id, body, source, max_tasks=hub.settings.max_tasks_per_submit
     )

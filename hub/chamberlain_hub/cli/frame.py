@@ -112,7 +112,14 @@ def open_database(settings: HubSettings) -> Iterator[Store]:
 @contextlib.contextmanager
 def open_store(config: Path | None) -> Iterator[Store]:
     """Give the store, made if this is the first command on this host."""
-    with open_database(settings_of(config)) as store:
+    with open_store_of(settings_of(config)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def open_store_of(settings: HubSettings) -> Iterator[Store]:
+    """Give the store that `settings` name, made if this is the first command on this host."""
+    with open_database(settings) as store:
         if store.is_sqlite and store.is_new():
             store.migrate()
         store.check_migrated()

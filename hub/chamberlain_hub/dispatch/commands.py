@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chamberlain_hub.dispatch.credentials import Credentials
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.domain.endpoint import UserEndpoint
-from chamberlain_hub.domain.endpoint_life import is_starting
+from chamberlain_hub.domain.endpoint_life import SILENT_START_S, gives_verdicts, is_starting
 from chamberlain_hub.domain.errors import IdentityUnknownError, StoreUnavailableError
 from chamberlain_hub.domain.identity import Identity, Principal
 from chamberlain_hub.identity import assertions
@@ -162,9 +162,13 @@ class Commands:
             return flight, not joined
 
     def _fresh(self, user_endpoint: UserEndpoint, asked_at: float, now: float) -> bool:
-        admitted = user_endpoint.state is UserEndpointState.ADMITTED
+        if user_endpoint.state is UserEndpointState.ADMITTED:
+            return now - asked_at < self._start_timeout_s
+        endpoint = self._store.endpoint(user_endpoint.endpoint)
+        if endpoint is not None and not gives_verdicts(endpoint):
+            return now - asked_at < SILENT_START_S
         # Until it is admitted, the command may still wait for its manager in the queue.
-        return now - asked_at < (self._start_timeout_s if admitted else COMMAND_MAX_AGE_S)
+        return now - asked_at < COMMAND_MAX_AGE_S
 
     def _in_store(self, user_endpoint: UserEndpoint, now: float) -> bool:
         """Tell whether another hub, or we before a restart, asked lately."""

@@ -16,6 +16,7 @@ from chamberlain_hub.dispatch.credentials import BrokerAddress, Credentials
 from chamberlain_hub.dispatch.failures import Failures
 from chamberlain_hub.dispatch.heartbeats import PREFETCH as HEARTBEATS_PREFETCH
 from chamberlain_hub.dispatch.heartbeats import Heartbeats
+from chamberlain_hub.dispatch.left_behind import LeftBehind
 from chamberlain_hub.dispatch.outbox import Outbox
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.dispatch.queues import Queues
@@ -85,6 +86,8 @@ class Dispatcher:
         self.link_up = False
         self._on_refused = on_refused
         self._consuming = False
+        self._clock = clock
+        self._listening_since: float | None = None
         self._users = users
         self._broker = broker = connect(self._on_link)
         self.queues = Queues(broker, result_queue_expires_s=settings.result_queue_expires_s)
@@ -99,9 +102,16 @@ class Dispatcher:
             on_trouble=self._send_again_soon,
         )
         self.failures = Failures(ports, self.outbox)
+        left_behind = LeftBehind(
+            ports,
+            self.credentials,
+            self.failures,
+            connect=lambda: connect(lambda _link: None),
+            listening_since=lambda: self._listening_since,
+        )
         self.sweep = Sweep(
             self.outbox,
-            Tending(ports, self.commands, self.failures),
+            Tending(ports, self.commands, self.failures, left_behind),
             UnusedUsers(ports, users, self.credentials, session_idle_s=settings.session_idle_s),
             self.credentials,
             period_s=settings.sweep_period_s,
@@ -152,6 +162,7 @@ class Dispatcher:
     def _on_link(self, link: Link) -> None:
         # In the broker's thread. A broker that comes back may have forgotten everything.
         self.link_up = link is Link.UP
+        self._listening_since = self._clock() if self.link_up else None
         self.queues.forget()
         if link is Link.UP:
             self.sweep.soon(self._prepare_broker)

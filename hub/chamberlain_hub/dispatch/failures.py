@@ -42,7 +42,7 @@ class Failures:
         if not doomed:
             return 0
         self._queues.empty_user_endpoint(user_endpoint)
-        self._publish(user_endpoint, doomed, code, message)
+        self.fail(user_endpoint, doomed, code, message)
         later = set(self._store.open_tasks(user_endpoint)) - set(doomed)
         self._outbox.send(self._store.open_with_payloads(later))
         log.info(
@@ -56,9 +56,10 @@ class Failures:
         )
         return len(doomed)
 
-    def _publish(
+    def fail(
         self, user_endpoint: EndpointId, tasks: Iterable[TaskId], code: str, message: str
     ) -> None:
+        """End these tasks of `user_endpoint`. A result that came before counts instead."""
         key = topology.results_key(user_endpoint)
         error = ErrorDetails(code=code, user_message=message)
         for task_id in tasks:

@@ -218,6 +218,9 @@ def _is_id(text: str) -> bool:
 
 
 def _period_s(report: StatusReport) -> float:
+    if report.seen.get("active") is False:
+        # The public agent's user endpoints keep their period when they say goodbye.
+        return 0.0
     period = report.seen.get("heartbeat_period")
     if isinstance(period, bool) or not isinstance(period, (int, float)):
         return _DEFAULT_PERIOD_S

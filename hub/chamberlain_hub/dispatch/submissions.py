@@ -21,11 +21,12 @@ from chamberlain_hub.dispatch.recent import Recent
 from chamberlain_hub.dispatch.reconcile import is_leaving
 from chamberlain_hub.domain.access import may_submit, may_use
 from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
-from chamberlain_hub.domain.endpoint_life import is_live, is_online
+from chamberlain_hub.domain.endpoint_life import holds_tasks, is_live, is_online
 from chamberlain_hub.domain.errors import EndpointNotFoundError, FunctionNotFoundError
 from chamberlain_hub.domain.function import Function
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.options import check_options
+from chamberlain_hub.domain.policy import Policy
 from chamberlain_hub.domain.task import NewTask, TaskRow
 from chamberlain_hub.domain.user_endpoint_id import derive, site_digest
 from chamberlain_hub.store.store import Store
@@ -105,6 +106,7 @@ class Submissions:
         self._clock = clock
         self.endpoints: Recent[Endpoint] = Recent(store.endpoint, for_s=_ENDPOINT_S)
         self.functions: Recent[Function] = Recent(store.function, for_s=_FUNCTION_S, most=256)
+        self._policies: Recent[Policy] = Recent(store.policy, for_s=_ENDPOINT_S)
         # Whose a group is never changes.
         self._groups: Recent[IdentityId] = Recent(store.group_owner, for_s=math.inf)
 
@@ -117,7 +119,7 @@ class Submissions:
         now = self._clock()
         endpoint = self._endpoint(principal, submission.endpoint)
         functions = [self._function(one) for one in submission.payloads]
-        may_submit(principal, endpoint, functions, now)
+        may_submit(principal, endpoint, functions, now, self._policy(endpoint))
         options = check_options(submission.options, endpoint.schema)
         group = self._group(principal, submission)
         owner = principal.identity.id
@@ -139,7 +141,8 @@ class Submissions:
         )
         live = is_live(user_endpoint, now)
         verdict = None
-        if not (live or is_leaving(user_endpoint, now)):
+        # One that may have taken tasks with it is settled first, and then asked for (the sweep).
+        if not (live or is_leaving(user_endpoint, now) or holds_tasks(user_endpoint)):
             verdict = self._start(principal, submission, endpoint, user_endpoint)
         return Prepared(principal, submission, group, user_endpoint, verdict, live)
 
@@ -192,6 +195,10 @@ class Submissions:
         if function is None:
             raise FunctionNotFoundError(public=f"There is no function {function_id}.")
         return function
+
+    def _policy(self, endpoint: Endpoint) -> Policy | None:
+        asked = endpoint.authentication_policy
+        return None if asked is None else self._policies.get(asked.lower())
 
     def _group(self, principal: Principal, submission: Submission) -> TaskGroupId:
         owner = principal.identity.id

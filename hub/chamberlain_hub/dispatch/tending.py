@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from chamberlain_hub.dispatch.commands import Commands
 from chamberlain_hub.dispatch.failures import Failures
+from chamberlain_hub.dispatch.left_behind import LeftBehind
 from chamberlain_hub.dispatch.ports import Ports
-from chamberlain_hub.dispatch.reconcile import Do, next_step
+from chamberlain_hub.dispatch.reconcile import Do, is_leaving, next_step
 from chamberlain_hub.domain.endpoint import UserEndpoint
-from chamberlain_hub.domain.endpoint_life import is_online
+from chamberlain_hub.domain.endpoint_life import MOST_UNANSWERED, holds_tasks, is_live, is_online
 from chamberlain_hub.domain.errors import IdentityUnknownError
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import EndpointId
+from chamberlain_wire.states import UserEndpointState
 
 
 class Tending:
     """Carries out what `reconcile` decides. Blocks; call it from the sweep's thread."""
 
-    def __init__(self, ports: Ports, commands: Commands, failures: Failures) -> None:
+    def __init__(
+        self, ports: Ports, commands: Commands, failures: Failures, left_behind: LeftBehind
+    ) -> None:
         self._store = ports.store
         self._clock = ports.clock
         self._commands = commands
         self._failures = failures
+        self._left_behind = left_behind
+        # Starts in a row, of which nothing was heard, at managers that were online.
+        self._unanswered: dict[EndpointId, int] = {}
 
     def tend_all(self) -> None:
         """Look after all user endpoints that have open tasks."""
@@ -41,6 +48,12 @@ class Tending:
 
     def _tend(self, user_endpoint: UserEndpoint) -> None:
         now = self._clock()
+        if holds_tasks(user_endpoint):
+            if is_live(user_endpoint, now) or is_leaving(user_endpoint, now):
+                return
+            if not self._left_behind.settle(user_endpoint):
+                return
+            user_endpoint = self._store.user_endpoint(user_endpoint.id) or user_endpoint
         endpoint = self._store.endpoint(user_endpoint.endpoint)
         step = next_step(
             user_endpoint,
@@ -50,8 +63,24 @@ class Tending:
         )
         if step.do is Do.FAIL:
             self._failures.fail_open(user_endpoint.id, step.code, step.message)
-        elif step.do is Do.ASK:
+        elif step.do is Do.ASK and self._is_worth_asking(user_endpoint):
             self._ask(user_endpoint)
+
+    def _is_worth_asking(self, user_endpoint: UserEndpoint) -> bool:
+        if user_endpoint.state is not UserEndpointState.ASKED:
+            self._unanswered.pop(user_endpoint.id, None)
+            return True
+        count = self._unanswered.pop(user_endpoint.id, 0) + 1
+        if count < MOST_UNANSWERED:
+            self._unanswered[user_endpoint.id] = count
+            return True
+        self._failures.fail_open(
+            user_endpoint.id,
+            ErrorCode.START_FAILED,
+            f"The endpoint did not answer {MOST_UNANSWERED} requests to start the user endpoint. "
+            "Its administrator's log may have the cause.",
+        )
+        return False
 
     def _ask(self, user_endpoint: UserEndpoint) -> None:
         try:

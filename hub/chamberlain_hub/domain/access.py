@@ -18,6 +18,7 @@ from chamberlain_hub.domain.errors import (
 )
 from chamberlain_hub.domain.function import Function
 from chamberlain_hub.domain.identity import Principal
+from chamberlain_hub.domain.policy import Policy, check
 
 
 def owns(principal: Principal, owner: str) -> bool:
@@ -51,28 +52,28 @@ def may_read_function(principal: Principal, function: Function) -> bool:
 
 
 def may_submit(
-    principal: Principal, endpoint: Endpoint, functions: Iterable[Function], now: float
+    principal: Principal,
+    endpoint: Endpoint,
+    functions: Iterable[Function],
+    now: float,
+    policy: Policy | None = None,
 ) -> None:
     """Check that the caller may run `functions` at `endpoint` at `now` (UTC seconds).
 
+    Args:
+        policy: the authentication policy that the endpoint asks for; None: it asks for none,
+            or for one that this hub does not know.
+
     Raises:
         EndpointNotFoundError: it is another user's own endpoint.
-        ForbiddenError: it asks for an authentication policy, which cannot be checked here.
+        ForbiddenError: the caller does not meet its authentication policy, or nobody knows it.
         EndpointLockedError: its administrator locked it for a while.
         FunctionNotFoundError: a function is somebody else's.
         FunctionNotPermittedError: the endpoint runs listed functions only.
     """
     if not (endpoint.multi_user or may_manage(principal, endpoint)):
         raise EndpointNotFoundError(public=f"There is no endpoint {endpoint.id}.")
-    if endpoint.authentication_policy is not None:
-        # Fail closed: letting the caller in without the check would be worse than refusing.
-        raise ForbiddenError(
-            public=(
-                f"Endpoint {endpoint.id} asks for authentication policy "
-                f"{endpoint.authentication_policy}, which this hub cannot check. Its "
-                "administrator has to remove authentication_policy from its configuration."
-            )
-        )
+    _check_policy(principal, endpoint, policy, now)
     if endpoint.locked_until is not None and now < endpoint.locked_until:
         left_s = endpoint.locked_until - now
         raise EndpointLockedError(
@@ -80,6 +81,24 @@ def may_submit(
         )
     for function in functions:
         _check_function(principal, endpoint, function)
+
+
+def _check_policy(
+    principal: Principal, endpoint: Endpoint, policy: Policy | None, now: float
+) -> None:
+    asked = endpoint.authentication_policy
+    if asked is None:
+        return
+    if policy is None or policy.id != asked.lower():
+        # Fail closed: letting the caller in without the check would be worse than refusing.
+        raise ForbiddenError(
+            public=(
+                f"Endpoint {endpoint.id} asks for authentication policy {asked}, which this hub "
+                "does not know. The hub's administrator has to define it (chamberlain-hub policy "
+                "create --id), or the endpoint's to remove authentication_policy."
+            )
+        )
+    check(policy, principal, now)
 
 
 def _check_function(principal: Principal, endpoint: Endpoint, function: Function) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
+from chamberlain_hub.domain.user_endpoint_id import site_digest
 from chamberlain_wire.errors import IllegalMoveError
 from chamberlain_wire.states import UserEndpointState
 
@@ -42,6 +43,16 @@ MAX_FAILURES: Final = 3
 
 LOST_AFTER_PERIODS: Final = 3
 """Heartbeat periods without a heartbeat after which a process no longer counts as alive."""
+
+SILENT_START_S: Final = 20.0
+"""How long a start at a manager that gives no verdicts may take until the first heartbeat.
+
+Then it is asked again, which disturbs nothing that is still starting. The public agent drops a
+start, without a word, that comes while it has not yet noticed the end of the one before.
+"""
+
+MOST_UNANSWERED: Final = 9
+"""Starts in a row that nobody answered after which the tasks that wait for one end."""
 
 _WAITING: Final = (State.ASKED, State.ADMITTED)
 _ALIVE: Final = (State.SERVING, State.STOPPING)
@@ -99,6 +110,23 @@ def is_live(user_endpoint: UserEndpoint, now: float) -> bool:
     return user_endpoint.state is State.SERVING and _heard_lately(
         user_endpoint.last_heartbeat_at, user_endpoint.heartbeat_period_s, now
     )
+
+
+def holds_tasks(user_endpoint: UserEndpoint) -> bool:
+    """Tell whether tasks may go with it when it ends: it served, and it keeps no ledger.
+
+    Our own say that they keep one; those of the public agent say nothing.
+    """
+    return (
+        user_endpoint.state in _ALIVE
+        and user_endpoint.last_heartbeat_at is not None
+        and user_endpoint.last_state.get("ledger") is not True
+    )
+
+
+def gives_verdicts(endpoint: Endpoint) -> bool:
+    """Tell whether its manager answers every start, as ours do; the public agent does not."""
+    return bool(site_digest(endpoint.last_state))
 
 
 def is_online(endpoint: Endpoint, now: float) -> bool:

@@ -110,6 +110,62 @@ class TokenUnknownError(ChamberlainError):
     public = "There is no such token."
 
 
+class ScopeUnknownError(ChamberlainError):
+    """A token was asked for a scope that this hub has not. Answer 400."""
+
+    code = ErrorCode.SEMANTICALLY_INVALID
+    public = "This hub has no such scope."
+
+
+class ClientRefusedError(ChamberlainError):
+    """Nobody known presented this client id with this secret. Answer 401."""
+
+    code = ErrorCode.UNAUTHENTICATED
+    public = "The client id is not known to this hub, or its secret is another one."
+
+
+class ServiceAccountNameError(ChamberlainError):
+    """A service account cannot be called this."""
+
+    code = ErrorCode.SEMANTICALLY_INVALID
+    public = "This is not a name for a service account."
+
+
+class ServiceAccountUnknownError(ChamberlainError):
+    """No service account has this name or client id, or it was revoked."""
+
+    code = ErrorCode.NOT_FOUND
+    public = "There is no such service account."
+
+
+class ServiceAccountExistsError(ChamberlainError):
+    """The name is taken, perhaps by one that was revoked."""
+
+    code = ErrorCode.CONFLICT
+    public = "There is already a service account with this name."
+
+
+class PolicyUnknownError(ChamberlainError):
+    """No authentication policy has this id."""
+
+    code = ErrorCode.NOT_FOUND
+    public = "There is no such authentication policy."
+
+
+class PolicyExistsError(ChamberlainError):
+    """The policy's id is taken."""
+
+    code = ErrorCode.CONFLICT
+    public = "There is already an authentication policy with this id."
+
+
+class PolicyInvalidError(ChamberlainError):
+    """What is to become a policy makes no sense; `public` says why."""
+
+    code = ErrorCode.SEMANTICALLY_INVALID
+    public = "This is not an authentication policy."
+
+
 class ValueRefusedError(ChamberlainError):
     """A text cannot be stored. Answer 422; the same request will fail again."""
 

@@ -42,11 +42,13 @@ class Principal:
     Attributes:
         identity: the effective one.
         linked: all identities of the same person, the effective one first.
+        scope: what the token is good for; None: everything.
     """
 
     identity: Identity
     linked: tuple[Identity, ...]
     token_id: str
+    scope: str | None = None
 
     @property
     def ids(self) -> frozenset[IdentityId]:
@@ -61,6 +63,7 @@ class Token:
     Attributes:
         expires_at: None: never.
         last_used_at: exact to a minute; None: not used yet.
+        scope: what it is good for; None: everything.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Token:
     expires_at: float | None
     revoked_at: float | None
     last_used_at: float | None
+    scope: str | None = None
 
 
 def canonical_username(text: str) -> str:

@@ -48,7 +48,7 @@ class Identities(Topic):
         with self._database.write() as connection:
             user_id = new_id()
             if link_to is not None:
-                other = _find(connection, link_to)
+                other = find_identity(connection, link_to)
                 if other is None:
                     raise unknown_identity(link_to)
                 user_id = other.user_id
@@ -73,7 +73,7 @@ class Identities(Topic):
     def find_identity(self, username_or_id: str) -> Identity | None:
         """Return the identity with this username or id."""
         with self._database.read() as connection:
-            return _find(connection, username_or_id)
+            return find_identity(connection, username_or_id)
 
     def identity(self, username_or_id: str) -> Identity:
         """Return the identity with this username or id.
@@ -91,12 +91,7 @@ class Identities(Topic):
 
         Empty when there is no such identity.
         """
-        me = sa.select(identities.c.user_id).where(identities.c.id == identity_id)
-        rows = self._rows(
-            sa.select(identities)
-            .where(identities.c.user_id == me.scalar_subquery())
-            .order_by(identities.c.created_at, identities.c.id)
-        )
+        rows = self._rows(linked_to(identity_id))
         return own_first((as_identity(row) for row in rows), identity_id)
 
     def list_identities(self) -> list[Identity]:
@@ -114,7 +109,7 @@ class Identities(Topic):
             IdentityUnknownError: there is no such identity.
         """
         with self._database.write() as connection:
-            identity = _find(connection, username)
+            identity = find_identity(connection, username)
             if identity is None:
                 raise unknown_identity(username)
             connection.execute(sa.delete(identities).where(identities.c.id == identity.id))
@@ -136,7 +131,18 @@ def own_first(entries: Iterable[Identity], identity_id: str) -> tuple[Identity, 
     return tuple(sorted(entries, key=lambda entry: entry.id != identity_id))
 
 
-def _find(connection: sa.Connection, username_or_id: str) -> Identity | None:
+def linked_to(identity_id: str) -> sa.Select[Any]:
+    """Return the query for all identities of the person behind `identity_id`."""
+    me = sa.select(identities.c.user_id).where(identities.c.id == identity_id)
+    return (
+        sa.select(identities)
+        .where(identities.c.user_id == me.scalar_subquery())
+        .order_by(identities.c.created_at, identities.c.id)
+    )
+
+
+def find_identity(connection: sa.Connection, username_or_id: str) -> Identity | None:
+    """Return the identity with this username or id, read in a transaction that goes on."""
     try:
         where = identities.c.id == str(uuid.UUID(username_or_id))
     except ValueError:

@@ -84,7 +84,34 @@ tokens = Table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
     Column("last_used_at", Float),
+    Column("scope", Text),
     Index(None, "identity"),
+)
+
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    Column(
+        "client_id",
+        String(36),
+        ForeignKey("identities.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("rotated_at", Float),
+    Column("revoked_at", Float),
+    Column("last_used_at", Float),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    _id("id", key=True),
+    Column("name", Text, nullable=False),
+    Column("rules", Json, nullable=False),
+    Column("created_at", Float, nullable=False),
 )
 
 functions = Table(

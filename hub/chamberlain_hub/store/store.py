@@ -14,7 +14,9 @@ from chamberlain_hub.store.endpoints import Endpoints
 from chamberlain_hub.store.functions import Functions
 from chamberlain_hub.store.groups import Groups
 from chamberlain_hub.store.identities import Identities
+from chamberlain_hub.store.policies import Policies
 from chamberlain_hub.store.results import Results
+from chamberlain_hub.store.service_accounts import ServiceAccounts
 from chamberlain_hub.store.tasks import Tasks
 from chamberlain_hub.store.tokens import Tokens
 from chamberlain_hub.store.user_endpoints import UserEndpoints
@@ -25,6 +27,8 @@ _FILE_MODE: Final = 0o600
 class Store(
     Identities,
     Tokens,
+    ServiceAccounts,
+    Policies,
     Functions,
     Endpoints,
     UserEndpoints,

@@ -180,6 +180,15 @@ class Tasks(Topic):
         )
         return [TaskId(row.id) for row in self._rows(statement)]
 
+    def open_published(self, user_endpoint: str, before: float) -> list[TaskId]:
+        """Return those that did not end and were in the broker before `before` (UTC seconds)."""
+        statement = sa.select(tasks.c.id).where(
+            tasks.c.user_endpoint == user_endpoint,
+            tasks.c.completed_at.is_(None),
+            tasks.c.published_at < before,
+        )
+        return [TaskId(row.id) for row in self._rows(statement)]
+
     def note_states(self, user_endpoint: str, seen: Mapping[str, TaskState]) -> None:
         """Move tasks to the states that their user endpoint reports.
 

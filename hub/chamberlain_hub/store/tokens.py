@@ -35,6 +35,7 @@ _AUTHENTICATE: Final = (
         tokens.c.expires_at,
         tokens.c.revoked_at,
         tokens.c.last_used_at,
+        tokens.c.scope,
     )
     .select_from(tokens)
     .join(_me, _me.c.id == tokens.c.identity)
@@ -123,6 +124,7 @@ class Tokens(Topic):
                 expires_at=row.expires_at,
                 revoked_at=row.revoked_at,
                 last_used_at=row.last_used_at,
+                scope=row.scope,
             )
             for row in self._rows(statement)
         ]
@@ -158,4 +160,5 @@ def _check_good(row: Any, now: float) -> None:
 
 def _principal(rows: Any) -> Principal:
     linked = own_first((as_identity(row) for row in rows), rows[0].token_identity)
-    return Principal(identity=linked[0], linked=linked, token_id=rows[0].token_id)
+    row = rows[0]
+    return Principal(identity=linked[0], linked=linked, token_id=row.token_id, scope=row.scope)

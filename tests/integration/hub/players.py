@@ -137,7 +137,8 @@ class UserEndpoint:
 
     def beat(self, period: float = 30, **state: Any) -> None:
         report = StatusReport(
-            endpoint_id=self.id, global_state={"heartbeat_period": period, **state}
+            endpoint_id=self.id,
+            global_state={"heartbeat_period": period, "ledger": True, **state},
         )
         self.publish(self._heartbeats, codec.encode(report))
 

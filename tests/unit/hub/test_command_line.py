@@ -182,3 +182,44 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "chamberlain-hub user add alice@example.edu" in done.stdout
+
+
+def test_a_service_accounts_secret_is_written_once_and_changes(run: Run, data_dir: Path) -> None:
+    made = run("service-account", "create", "cluster")
+    values = dict(line.split("=", 1) for line in made.stdout.splitlines())
+    secret = values["GLOBUS_COMPUTE_CLIENT_SECRET"]
+    assert secret not in made.stderr
+    rotated = json.loads(run("service-account", "rotate", "cluster", "--json").stdout)
+    assert rotated["client_id"] == values["GLOBUS_COMPUTE_CLIENT_ID"]
+    assert rotated["client_secret"] != secret
+    assert rotated["username"] == f"{rotated['client_id']}@clients.127.0.0.1"
+    store = Store.open(f"sqlite:///{data_dir}/hub.db")
+    known = store.authenticate_client(rotated["client_id"], rotated["client_secret"])
+    store.close()
+    assert known.identity.username == rotated["username"]
+    listed = run("service-account", "list").output
+    assert rotated["client_secret"] not in listed
+    assert "valid" in listed
+    run("service-account", "revoke", rotated["client_id"])
+    (entry,) = json.loads(run("service-account", "list", "--json").stdout)["service_accounts"]
+    assert (entry["name"], entry["state"]) == ("cluster", "revoked")
+    assert "was revoked" in run("service-account", "rotate", "cluster", code=1).stderr
+    assert "two words" in run("service-account", "create", "two words", code=1).stderr
+
+
+def test_policies_are_defined_listed_and_deleted(run: Run) -> None:
+    rules = ["--include", "Example.edu", "--exclude", "bad.example.edu", "--session-age", "12h"]
+    made = run("policy", "create", "staff", *rules)
+    policy_id = made.stdout.strip()
+    assert f"authentication_policy: {policy_id}" in made.stderr
+    (listed,) = json.loads(run("policy", "list", "--json").stdout)["policies"]
+    assert (listed["id"], listed["include"], listed["session_age_s"]) == (
+        policy_id,
+        ["example.edu"],
+        43200.0,
+    )
+    assert "session age 43200 s" in run("policy", "list").stdout
+    assert "already" in run("policy", "create", "other", "--id", policy_id, code=1).stderr
+    assert "not a domain" in run("policy", "create", "x", "--include", "*", code=1).stderr
+    run("policy", "delete", policy_id)
+    assert "no authentication policy" in run("policy", "delete", policy_id, code=1).stderr

@@ -10,6 +10,8 @@ from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
 from chamberlain_hub.domain.endpoint_life import (
     MAX_FAILURES,
     UserEndpointEvent,
+    gives_verdicts,
+    holds_tasks,
     is_live,
     is_online,
     is_stale,
@@ -104,3 +106,30 @@ def test_after_three_failures_in_a_row_nobody_asks_again() -> None:
     assert [may_restart(replace(UEP, failures=count)) for count in range(5)] == (
         [True] * 3 + [False] * 2
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "holds"),
+    [
+        (S.SERVING, {}, True),
+        (S.STOPPING, {"active": False}, True),
+        (S.SERVING, {"ledger": True}, False),
+        (S.SERVING, {"ledger": "true"}, True),
+        (S.GONE, {}, False),
+        (S.ASKED, {}, False),
+    ],
+)
+def test_tasks_go_with_what_served_and_keeps_no_ledger(
+    state: S, told: dict[str, object], holds: bool
+) -> None:
+    one = UserEndpoint(
+        EndpointId("u"), EndpointId("e"), IdentityId("i"), state=state, last_state=told
+    )
+    assert holds_tasks(replace(one, last_heartbeat_at=1.0)) is holds
+    assert not holds_tasks(one)
+
+
+def test_a_manager_that_tells_no_digest_gives_no_verdicts() -> None:
+    public = Endpoint(EndpointId("e"), IdentityId("i"), "e", last_state={"heartbeat_period": 5})
+    assert not gives_verdicts(public)
+    assert gives_verdicts(replace(public, last_state={"site_digest": "abc"}))
