@@ -87,6 +87,7 @@ class HubSettings(BaseModel):
         session_idle_s: how long an SDK session without a connection keeps its credential.
         service_token_s: how long an access token of a service account is good.
         result_queue_expires_s: how long the results of a task group wait for their reader.
+        max_requests_per_10_s: how often each identity may ask one hub process; 0: no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -119,6 +120,8 @@ class HubSettings(BaseModel):
     max_tasks_per_submit: Annotated[int, Field(ge=1, le=limits.MAX_TASKS_PER_SUBMIT)] = (
         limits.MAX_TASKS_PER_SUBMIT
     )
+
+    max_requests_per_10_s: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     @classmethod
     def load(cls, path: Path | None = None, environment: Mapping[str, str] | None = None) -> Self:

@@ -25,6 +25,7 @@ from chamberlain_hub.api import (
     sessions,
     submit,
     submit_body,
+    submit_v2,
     task_logs,
     tasks,
 )
@@ -77,7 +78,8 @@ def make_app(services: Services) -> ASGIApp:
     )
     app.state.services = services
     errors.install(app)
-    for part in (meta, oauth, functions, endpoints, submit, tasks, task_logs, sessions):
+    parts = (meta, oauth, functions, endpoints, submit, submit_v2, tasks, task_logs, sessions)
+    for part in parts:
         app.include_router(part.router)
     _document(app)
     return BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)

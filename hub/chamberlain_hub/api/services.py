@@ -14,10 +14,15 @@ from fastapi import Depends, Request
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.submissions import Submissions
-from chamberlain_hub.domain.errors import ForbiddenError, UnauthenticatedError
+from chamberlain_hub.domain.errors import (
+    ForbiddenError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+)
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.scope import COMPUTE, may_compute
 from chamberlain_hub.identity.attempts import Attempts
+from chamberlain_hub.identity.rates import WINDOW_S, Rates
 from chamberlain_hub.store.store import Store
 
 P = ParamSpec("P")
@@ -31,6 +36,7 @@ class Services:
     Attributes:
         assertion_keys: base64 of the public keys that endpoints believe.
         attempts: wrong secrets of service accounts, counted.
+        rates: requests of identities, counted.
         pool: threads of the hot route; the other routes run in FastAPI's own.
     """
 
@@ -41,6 +47,7 @@ class Services:
     assertion_keys: tuple[str, ...]
     pool: ThreadPoolExecutor
     attempts: Attempts = field(default_factory=Attempts)
+    rates: Rates = field(default_factory=Rates)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the blocking `work` returns, without blocking the event loop."""
@@ -72,7 +79,26 @@ def authenticated(request: Request) -> Principal:
     Raises:
         UnauthenticatedError: nobody known.
     """
-    return services_of(request).store.authenticate(token_of(request), time.time())
+    return principal_of(services_of(request), token_of(request))
+
+
+def principal_of(hub: Services, token: str) -> Principal:
+    """Return whose token it is, and count a request of theirs; blocks.
+
+    Raises:
+        UnauthenticatedError: nobody known.
+        TooManyRequestsError: they ask too often.
+    """
+    principal = hub.store.authenticate(token, time.time())
+    most = hub.settings.max_requests_per_10_s
+    wait_s = hub.rates.wait_s(principal.identity.id, most, time.monotonic())
+    if wait_s:
+        raise TooManyRequestsError(
+            wait_s,
+            f"More than {most} requests within {WINDOW_S:.0f} s. Ask again in {wait_s} s, and send "
+            "more tasks in one request.",
+        )
+    return principal
 
 
 def computing(principal: Principal) -> Principal:
