@@ -118,7 +118,8 @@ class HubSide:
                 report = self.heartbeats.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise TimeoutError("no such heartbeat came") from None
-            if wanted(report.seen):
+            # A report of running tasks alone is no heartbeat.
+            if report.seen and wanted(report.seen):
                 return report.seen
 
     def credentials(self, url: str | None = None) -> dict[str, Any]:

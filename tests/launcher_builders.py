@@ -15,7 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account, Group
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
+from chamberlain_endpoint.launcher.settings import (
+    LauncherSettings,
+    Mode,
+    PolicySettings,
+)
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.assertion import Assertion, LinkedIdentity, sign
 from chamberlain_wire.ids import new_id
@@ -48,6 +52,7 @@ def make_spec(
     first_line: bytes = b'{"password": "hunter2"}\n',
     python: Path = Path(sys.executable),
     script: Path = STAND_IN,
+    **more: Any,
 ) -> LaunchSpec:
     return LaunchSpec(
         user_endpoint=user_endpoint,
@@ -57,6 +62,7 @@ def make_spec(
         environment={"PATH": "/usr/bin:/bin", "HOME": account.dir, "LANG": "C.UTF-8"},
         state_dir=folder / str(account.uid) / user_endpoint,
         first_line=first_line,
+        **more,
     )
 
 

@@ -45,6 +45,20 @@ def flood_and_serve(path):
     serve(path)
 
 
+def babble(path):
+    """Write something to standard output that is no record; then serve."""
+    os.write(1, b"hello, world\n" * 20)
+    serve(path)
+
+
+def flood_of_records(_):
+    """Write valid records as fast as the pipe takes them, until the other end is closed."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    record = b"\x01\x01" + bytes(6) + b"t" * 16 + b"f" * 16 + b"c" * 32 + bytes(32)
+    while True:
+        sys.stdout.buffer.write(100 * record)
+
+
 def killed(_):
     os.kill(os.getpid(), signal.SIGSEGV)
 
@@ -78,6 +92,7 @@ def describe(path):
             "masked": status["SigBlk"],
             "ignored": status["SigIgn"],
             "core": resource.getrlimit(resource.RLIMIT_CORE),
+            "files": resource.getrlimit(resource.RLIMIT_NOFILE),
             "first": json.loads(sys.stdin.readline()),
             "attempts": [attempt(os.setuid), attempt(os.setgid), attempt(os.seteuid)],
             "stderr_opens": can_open("/dev/stderr"),

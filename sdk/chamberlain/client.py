@@ -9,13 +9,20 @@ from typing import Any, Final
 
 from chamberlain import config
 from chamberlain.batch import Batch
-from chamberlain.errors import TaskPendingError
+from chamberlain.cancelling import cancel_tasks
+from chamberlain.errors import HubError, TaskPendingError
 from chamberlain.functions import Function, registration
 from chamberlain.hardware import report
 from chamberlain.logs import TaskLogs, from_document
 from chamberlain.outcomes import from_rest, value_of
 from chamberlain.rest import Rest
-from chamberlain_wire.ids import parse_endpoint_id, parse_function_id, parse_task_id
+from chamberlain_wire.errors import ErrorCode
+from chamberlain_wire.ids import (
+    parse_endpoint_id,
+    parse_function_id,
+    parse_task_group_id,
+    parse_task_id,
+)
 from chamberlain_wire.messages import Result
 from chamberlain_wire.serialize import (
     DEFAULT,
@@ -23,6 +30,7 @@ from chamberlain_wire.serialize import (
     pack_function,
     pack_source,
 )
+from chamberlain_wire.states import CancelAnswer
 
 _AT_ONCE: Final = 500
 
@@ -248,6 +256,31 @@ class Client:
         """
         query = {"limit": str(limit), **({"state": state} if state else {})}
         return list(self.rest.get("/v3/tasks", **query)["tasks"])
+
+    def cancel_task(self, task_id: Id) -> str:
+        """Cancel a task of yours; see `cancel_tasks`.
+
+        Raises:
+            NotFoundError: there is no such task, or it is somebody else's.
+        """
+        (answer,) = self.cancel_tasks([task_id]).values()
+        if answer == CancelAnswer.UNKNOWN:
+            raise HubError.answered(404, ErrorCode.TASK_NOT_FOUND, f"There is no task {task_id}.")
+        return answer
+
+    def cancel_tasks(self, task_ids: Iterable[Id]) -> dict[str, str]:
+        """Cancel tasks of yours, and return what becomes of each.
+
+        `cancelled`: it will not run, or what comes of it is dropped. `asked`: the same, and its
+        user endpoint was told to end it; `get_task` tells in `cancellation` what became of it.
+        `ended`: it had ended before. `unknown`: there is no such task, or it is not yours.
+        """
+        return cancel_tasks(self.rest, [parse_task_id(str(task_id)) for task_id in task_ids])
+
+    def group_task_ids(self, task_group_id: Id) -> list[str]:
+        """Return the ids of the tasks of a task group of yours, in the order of their submit."""
+        group = parse_task_group_id(str(task_group_id))
+        return [one["id"] for one in self.rest.get(f"/v2/taskgroup/{group}")["tasks"]]
 
     def close(self) -> None:
         """Close idle connections."""

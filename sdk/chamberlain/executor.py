@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import os
+import sys
 import threading
 import uuid
 import weakref
@@ -86,6 +87,7 @@ class Executor(concurrent.futures.Executor):
         self.result_serializers = result_serializers
         self._lock = threading.Lock()
         self._shut = False
+        self._detached = False
         self._link: HubLink | None = None
         self._destination: Destination | None = None
         self._submitted = 0
@@ -236,29 +238,36 @@ class Executor(concurrent.futures.Executor):
 
         Args:
             wait: return when every future has ended.
-            cancel_futures: cancel what has not been sent yet.
+            cancel_futures: cancel what has not ended, also what was sent: at the hub, in the
+                queue and where it runs.
         """
         with self._lock:
             self._shut = True
             link = self._link
+        self._detached = not (wait or cancel_futures)
         if link is None or link.pid != os.getpid():
             return
         if cancel_futures:
-            for future in link.open_tasks.futures():
-                future.cancel()
+            link.cancel_all()
         if wait:
             link.finish()
         else:
             link.finish_later()
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Who interrupts the program does not want the rest of it to be computed.
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.shutdown(wait=not interrupted, cancel_futures=interrupted)
+
     async def __aenter__(self) -> Executor:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         import asyncio
 
+        left = kind is not None and issubclass(kind, KeyboardInterrupt | asyncio.CancelledError)
         # Waiting blocks; other coroutines shall run meanwhile.
-        await asyncio.to_thread(self.shutdown)
+        await asyncio.to_thread(self.shutdown, wait=not left, cancel_futures=left)
 
     def _send(
         self, link: HubLink, function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -337,4 +346,12 @@ def _flush_all() -> None:
     for executor in list(_live):
         link = executor._link
         if link is not None and link.pid == os.getpid():
+            if _interrupted() and not executor._detached:
+                link.cancel_all()
             link.flush()
+
+
+def _interrupted() -> bool:
+    """Tell whether the program ends because of Ctrl-C."""
+    # At a prompt, an interrupt that was shown long ago is remembered, too.
+    return getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")

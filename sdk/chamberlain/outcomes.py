@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Mapping
-from concurrent.futures import InvalidStateError
+from concurrent.futures import CancelledError, InvalidStateError
 from typing import Any, Final
 
 from chamberlain.errors import SerializationError, TaskExecutionFailed, TaskTimeoutError
@@ -28,6 +28,8 @@ def settle(future: ChamberlainFuture, result: Result, serializer: Serializer) ->
     note_logs(future, from_result(result))
     try:
         value = value_of(result, serializer)
+    except CancelledError:
+        future.end_cancelled()
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
         fail(future, error)
     else:
@@ -41,6 +43,7 @@ def value_of(result: Result, serializer: Serializer) -> Any:
     Raises:
         Exception: what the function raised, when it could travel, caused by
             `TaskExecutionFailed` with the remote traceback.
+        CancelledError: the task was cancelled (`concurrent.futures`).
         TaskExecutionFailed: the task failed in another way.
         SerializationError: the result cannot be made here.
     """
@@ -50,6 +53,8 @@ def value_of(result: Result, serializer: Serializer) -> Any:
         except SerializationError as error:
             _note_versions(error, result.details or {})
             raise
+    if result.state is TaskState.CANCELLED:
+        raise CancelledError(result.data)
     kind = _KINDS.get(result.error_details.code, TaskExecutionFailed)
     failure = kind(
         with_source(result.data or result.error_details.user_message, began_at=_began_at(result)),

@@ -14,7 +14,7 @@ from tests.containers.test_isolation import Box
 from tests.launcher_builders import ENDPOINT, UEP
 
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
-from chamberlain_endpoint.launcher.runtime.port import Adopted, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import Adopted, News, StartFailedError
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount
 
@@ -45,9 +45,14 @@ def _next_launcher(box: Box, settings: LauncherSettings | None = None) -> list[A
     old._containers.clear()
     old._link.close()
     adopted: list[Adopted] = []
+
+    def hear(news: News) -> None:
+        if isinstance(news, Adopted):
+            adopted.append(news)
+
     made = ContainerRuntime(box.loop, settings or containers.settings(box.folder))
     box.runtime = made
-    made.open(box.exits.append, adopted.append)
+    made.open(box.exits.append, hear)
     box.until(lambda: made._is_known)
     return adopted
 

@@ -14,11 +14,21 @@ from tests.launcher_builders import UEP, make_spec, own_account
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    TAIL_BYTES,
+    Exit,
+    News,
+    Runtime,
+    StartFailedError,
+    TasksSilenced,
+    TasksTold,
+)
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_wire.claims import BURST, RATE_PER_S, Claim, What
 
 DEADLINE_S = 20.0
+TASK = "74747474-7474-7474-7474-747474747474"
 
 
 class Bench:
@@ -30,6 +40,7 @@ class Bench:
         self.folder = folder
         self.exits: list[Exit] = []
         self.account = own_account()
+        self.news: list[News] = []
 
     def start(self, behaviour: str, user_endpoint: str = UEP, **changes: object) -> LaunchSpec:
         spec = make_spec(
@@ -55,7 +66,7 @@ class MemoryBench(Bench):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.runtime = self.memory = MemoryRuntime()
-        self.runtime.open(self.exits.append)
+        self.runtime.open(self.exits.append, self.news.append)
 
     def until(self, is_so: Callable[[], bool]) -> None:
         for spec in self.memory.started:
@@ -70,6 +81,13 @@ class MemoryBench(Bench):
         elif behaviour == "chatty":
             self.memory.write(name, b"x" * 1_000_000 + b"last words\n")
             self.memory.end(name)
+        elif behaviour == "babble":
+            self.memory.tell(TasksSilenced(name, "a record of version 104, known is 1"))
+        elif behaviour == "flood_of_records":
+            claim = Claim(What.RECEIVED, TASK)
+            self.memory.tell(TasksTold(name, (claim,) * BURST))
+            self.memory.tell(TasksSilenced(name, "it sends more than"))
+            self.memory.end(name, signal=13)
         elif behaviour == "killed":
             self.memory.end(name, signal=11)
         elif self.memory.is_asked_to_stop(name):
@@ -88,7 +106,7 @@ class ProcessBench(Bench):
         self.runtime = ProcessRuntime(
             self.loop, folder, is_multi=False, may_own_space=may_own_space
         )
-        self.runtime.open(self.exits.append)
+        self.runtime.open(self.exits.append, self.news.append)
         assert self.runtime.is_own_space == (may_own_space and os.geteuid() == 0)
 
     def until(self, is_so: Callable[[], bool]) -> None:
@@ -116,7 +134,7 @@ class ContainerBench(Bench):
         self.account = containers.account()
         self.loop = Loop()
         self.runtime = ContainerRuntime(self.loop, containers.settings(folder))
-        self.runtime.open(self.exits.append)
+        self.runtime.open(self.exits.append, self.news.append)
         self.until(lambda: self.runtime._is_known)  # type: ignore[attr-defined]
 
     def until(self, is_so: Callable[[], bool]) -> None:
@@ -244,6 +262,35 @@ def test_one_that_reads_nothing_holds_up_nobody(bench: Bench) -> None:
     bench.until(lambda: bool(bench.exits))
     assert bench.exits[0].user_endpoint == other
     assert bench.runtime.is_running(UEP)
+
+
+def test_what_is_no_record_ends_the_channel_and_nothing_else(bench: Bench) -> None:
+    bench.start("babble", tells_tasks=True)
+    bench.until(lambda: bool(bench.news))
+    (silenced,) = bench.news
+    assert isinstance(silenced, TasksSilenced)
+    assert "version" in silenced.reason
+    assert bench.runtime.is_running(UEP)
+
+
+def test_where_nobody_asks_for_records_output_is_nothing(bench: Bench) -> None:
+    bench.start("chatty")
+    bench.until(lambda: bool(bench.exits))
+    assert bench.news == []
+
+
+def test_a_flood_of_records_is_cut_off(bench: Bench) -> None:
+    began = time.monotonic()
+    bench.start("flood_of_records", tells_tasks=True)
+    bench.until(lambda: bool(bench.exits))
+    *told, last = bench.news
+    assert isinstance(last, TasksSilenced)
+    assert last.reason.startswith("it sends more than")
+    claims = [claim for one in told if isinstance(one, TasksTold) for claim in one.claims]
+    assert (claims[0].what, claims[0].task) == (What.RECEIVED, TASK)
+    took_s = time.monotonic() - began
+    assert len(claims) <= BURST + took_s * RATE_PER_S
+    assert bench.exits[0].signal == 13
 
 
 def test_a_refused_start_leaves_nothing_running(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from tests.privilege.conftest import processes_of, until
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.protocol import Account
-from chamberlain_endpoint.launcher.runtime.port import Exit
+from chamberlain_endpoint.launcher.runtime.port import Exit, News
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
+from chamberlain_endpoint.launcher.settings import PamSettings
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 
@@ -37,14 +39,15 @@ class Bench:
         self.accounts_dir.chmod(0o711)
         self.told = folder / "accounts" / str(account.uid) / "told.json"
         self.exits: list[Exit] = []
+        self.news: list[News] = []
         self.loop = Loop()
         self.runtime = ProcessRuntime(
             self.loop, self.accounts_dir, is_multi=True, may_own_space=may_own_space
         )
-        self.runtime.open(self.exits.append)
+        self.runtime.open(self.exits.append, self.news.append)
 
-    def start(self, behaviour: str) -> int:
-        return self.runtime.start(
+    def start(self, behaviour: str, **more: Any) -> int:
+        self.runtime.start(
             make_spec(
                 self.accounts_dir,
                 behaviour,
@@ -52,8 +55,17 @@ class Bench:
                 told=self.told,
                 python=SYSTEM_PYTHON,
                 script=self.folder / STAND_IN.name,
+                **more,
             )
         )
+        return self.runtime.pid_of(UEP)
+
+    def run_real_one(self, first_line: bytes, pam: PamSettings) -> int:
+        """Start the user endpoint's own program."""
+        spec = make_spec(self.accounts_dir, "", account=self.account, first_line=first_line)
+        program = (sys.executable, "-I", "-m", "chamberlain_endpoint.user.main")
+        self.runtime.start(replace(spec, arguments=program, pam=pam))
+        return self.runtime.pid_of(spec.user_endpoint)
 
     def until(self, is_so: Callable[[], bool]) -> None:
         end = time.monotonic() + 20

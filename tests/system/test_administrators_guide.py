@@ -48,7 +48,7 @@ def test_every_block_of_the_guide_does_what_it_says(
             check=False,
         )
 
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
     said = []
     try:
         for block in BLOCKS:
@@ -70,4 +70,5 @@ def test_every_block_of_the_guide_does_what_it_says(
             for member in bundle.getmembers()
         ]
     assert not any(site.tokens[ALICE].encode() in text for text in texts)
+    assert "translated config.yaml:3 engine: moved into the template" in said[8]
     assert not folder.joinpath("cluster").exists()

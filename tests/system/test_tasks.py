@@ -62,6 +62,27 @@ def test_an_exception_keeps_its_type_and_its_remote_traceback(open_as: Open) -> 
     assert "in fail" in error.__cause__.remote_traceback
 
 
+def sleep_long():
+    import time
+
+    time.sleep(3600)
+
+
+@pytest.mark.parametrize("engine", ["ProcessPoolEngine", "ParslEngine"])
+def test_a_running_task_is_cancelled_down_to_its_process(
+    open_as: Open, site: Site, engine: str
+) -> None:
+    executor = open_as(ALICE, ENGINE=engine)
+    client = Client(site.hub_url, site.tokens[ALICE])
+    future = executor.submit(sleep_long)
+    assert wait_until(lambda: client.get_task(future.task_id)["status"] == "running", WAIT_S)
+    assert future.cancel()
+    assert wait_until(
+        lambda: client.get_task(future.task_id)["cancellation"]["outcome"] == "killed", WAIT_S
+    )
+    assert executor.submit(double, 3).result(WAIT_S) == 6
+
+
 def test_a_payload_above_the_limit_is_told_with_the_limit(open_as: Open) -> None:
     executor = open_as(ALICE)
     error = executor.submit(length, "x" * (MAX_SUBMIT_BYTES + 1)).exception(timeout=WAIT_S)

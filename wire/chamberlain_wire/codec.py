@@ -1,6 +1,6 @@
 """Bytes <-> message. Size first, then version, then shape; nothing is trusted before.
 
-Task, Result and StatusReport: one version byte `\\x01`, then
+Task, Result, StatusReport and ControlOrder: one version byte `\\x01`, then
 `{"message_type": ..., "data": {...}}` in UTF-8 without a newline. Commands: plain JSON.
 msgspec was measured against the alternatives: `docs/adr/0006-encoding.md`.
 """
@@ -14,11 +14,18 @@ import msgspec
 
 from chamberlain_wire.errors import InvalidMessageError
 from chamberlain_wire.limits import MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES
-from chamberlain_wire.messages import Message, Result, StartCommand, StatusReport, Task
+from chamberlain_wire.messages import (
+    ControlOrder,
+    Message,
+    Result,
+    StartCommand,
+    StatusReport,
+    Task,
+)
 
 _VERSION: Final = b"\x01"
 
-M = TypeVar("M", Task, Result, StatusReport)
+M = TypeVar("M", Task, Result, StatusReport, ControlOrder)
 
 
 class _Envelope(msgspec.Struct):
@@ -29,7 +36,9 @@ class _Envelope(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(_Envelope)
 _commands = msgspec.json.Decoder(StartCommand)
-_decoders: Final = {kind: msgspec.json.Decoder(kind) for kind in (Task, Result, StatusReport)}
+_decoders: Final = {
+    kind: msgspec.json.Decoder(kind) for kind in (Task, Result, StatusReport, ControlOrder)
+}
 
 
 def encode(message: Message) -> bytes:

@@ -124,6 +124,8 @@ class StatusReport(Message, frozen=True, kw_only=True):
             (seconds, 0 = shutting down) is always there.
         task_statuses: task id -> transitions since the last report.
         events: *extension*: sent by our manager only; handled in order, each once.
+        roll: *extension*: sent by our user endpoint when its link comes up: tell me what was
+            cancelled meanwhile, in a `ControlOrder` with this word.
     """
 
     message_type: ClassVar[str] = "ep_status_report"
@@ -133,11 +135,30 @@ class StatusReport(Message, frozen=True, kw_only=True):
     task_statuses: dict[str, list[TaskTransition]] = {}
     ep_status_report: dict[str, Any] | None = None
     events: list[EndpointEvent] = []
+    roll: str = ""
 
     @property
     def seen(self) -> dict[str, Any]:
         """The global state, under whichever of its two names it came."""
         return self.global_state or self.ep_status_report or {}
+
+
+class ControlOrder(Message, frozen=True, kw_only=True):
+    """*Extension*: end these tasks. Sent by the hub, read by the user endpoint.
+
+    A repeat is harmless. Each task is answered by a Result with the code TASK_CANCELLED, or by
+    the one that it had already; the hub knows the task as cancelled before it sends this.
+
+    Attributes:
+        cancel: ids of tasks, which may be unknown, waiting, running or at their end.
+        roll: the word of the report that this answers: with this message, all that was
+            cancelled before the report has been told. Empty: not an answer.
+    """
+
+    message_type: ClassVar[str] = "control_order"
+
+    cancel: list[str] = []
+    roll: str = ""
 
 
 class QueueInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,13 +179,19 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"QueueInfo(exchange={self.exchange!r}, queue={self.queue!r}, connection_url=***)"
 
 
-class QueueCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a user endpoint needs of the broker."""
+class QueueCredentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a user endpoint needs of the broker.
+
+    Attributes:
+        control_queue_info: *extension*: where a `ControlOrder` comes; only for agents that
+            announce that they read it.
+    """
 
     endpoint_id: str
     task_queue_info: QueueInfo
     result_queue_info: QueueInfo
     heartbeat_queue_info: QueueInfo
+    control_queue_info: QueueInfo | None = None
 
 
 class StartKwargs(msgspec.Struct, frozen=True, kw_only=True):

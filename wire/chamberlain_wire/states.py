@@ -40,6 +40,35 @@ def moves_to(now: TaskState, seen: TaskState) -> bool:
     return now not in ENDED and _ORDER[seen] > _ORDER[now]
 
 
+class CancelAnswer(StrEnum):
+    """What the hub says to a wish to cancel one task.
+
+    After `CANCELLED` and `ASKED` the task is over at the hub, and no result of it will come.
+    """
+
+    CANCELLED = "cancelled"
+    """Nobody has it that could be told: it will not run, or what comes of it is dropped."""
+    ASKED = "asked"
+    """Its user endpoint was told to end it."""
+    ENDED = "ended"
+    """It had ended before."""
+    UNKNOWN = "unknown"
+    """There is no such task, or it is somebody else's."""
+
+
+class CancelOutcome(StrEnum):
+    """What became of a cancelled task on site, as its user endpoint told."""
+
+    BEFORE_START = "before_start"
+    """It did not run."""
+    KILLED = "killed"
+    """Its process was ended, with all that it had started."""
+    GOES_ON = "goes_on"
+    """It runs in a thread, which cannot be ended; its result will be dropped."""
+    LATE = "late"
+    """It had run to its end; its result was dropped."""
+
+
 class UserEndpointState(StrEnum):
     """Where a user endpoint is, as the hub and the manager tell each other."""
 

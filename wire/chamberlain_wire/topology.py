@@ -28,12 +28,21 @@ HEADER_FUNCTION: Final = "function_uuid"
 HEADER_TASK: Final = "task_uuid"
 HEADER_RESOURCES: Final = "resource_specification"
 HEADER_SERIALIZERS: Final = "result_serializers"
+
+FEATURE_CONTROL: Final = "control"
+"""Key of a heartbeat's state: the manager's user endpoints, or this one, read a control queue."""
+
 JSON_TYPE: Final = "application/json"
 
 
 def task_queue(user_endpoint: EndpointId) -> str:
     """Name and routing key of a user endpoint's task queue."""
     return f"{user_endpoint}.tasks"
+
+
+def control_queue(user_endpoint: EndpointId) -> str:
+    """Name of a user endpoint's control queue, and its key on the default exchange."""
+    return f"{user_endpoint}.control"
 
 
 def command_queue(endpoint: EndpointId) -> str:
@@ -94,9 +103,10 @@ NOTHING: Final = "^$"
 
 
 def user_endpoint_grant(user_endpoint: EndpointId) -> Grant:
-    """Own tasks in; own results and heartbeats out."""
+    """Own tasks and orders in; own results and heartbeats out."""
+    queues = (task_queue(user_endpoint), control_queue(user_endpoint))
     return Grant(
-        read=_exactly(task_queue(user_endpoint)),
+        read=f"^({'|'.join(re.escape(name) for name in queues)})$",
         write=f"^({RESULTS}|{HEARTBEATS})$",
         keys=(
             (RESULTS, _exactly(results_key(user_endpoint))),

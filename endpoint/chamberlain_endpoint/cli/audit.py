@@ -5,6 +5,7 @@ Reads the files themselves, so it works while the endpoint is stopped, and on a 
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 import socket
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import click
 
@@ -52,6 +54,7 @@ def _filters(command: F) -> F:
             "--since", help="From a time on (2026-11-22T08:00, UTC), or 30m, 12h, 7d ago."
         ),
         click.option("--account", help="Only lines of this local account."),
+        click.option("--task", type=click.UUID, help="Only lines of this task."),
         click.option("--user", help="Only lines of this identity: its username or id."),
     ):
         command = option(command)
@@ -63,7 +66,8 @@ def audit() -> None:
     """Check, read and export the audit log of an endpoint.
 
     The launcher writes a line before each decision takes effect: who asked, from where, as
-    which account, and how it ended. Each line carries the hash of the line before it.
+    which account, and how it ended. Each line carries the hash of the line before it. A
+    second log of the same form, tasks.log, has what user endpoints claim of their tasks.
     """
 
 
@@ -76,34 +80,30 @@ def verify_command(name: str, config_dir: Path | None, as_json: bool) -> None:
     All files that are kept are read. Whoever is root can write the whole log anew: export
     the lines to another host if that matters.
     """
-    path = _log_of(name, config_dir)
-    try:
-        found = audit_chain.verify(path)
-    except ChamberlainError as error:
-        raise CommandFailedError(f"The audit log is broken: {error}") from None
-    except OSError as error:
-        raise _unreadable(error) from None
+    path, *more = _logs_of(name, config_dir)
+    found = _verified(path)
+    others = {log: _verified(log) for log in more}
     if as_json:
-        click.echo(json.dumps({"whole": True, "path": str(path), **asdict(found)}, indent=2))
+        document = {"whole": True, "path": str(path), **asdict(found)}
+        document |= {log.stem: {"path": str(log), **asdict(one)} for log, one in others.items()}
+        click.echo(json.dumps(document, indent=2))
         return
-    older = f"; {found.dropped} older lines are not kept any more" if found.dropped else ""
-    click.echo(f"{path}: whole, {found.lines} lines in {found.files} file(s){older}")
+    for log, one in {path: found, **others}.items():
+        older = f"; {one.dropped} older lines are not kept any more" if one.dropped else ""
+        click.echo(f"{log}: whole, {one.lines} lines in {one.files} file(s){older}")
 
 
 @audit.command("show")
 @_common
 @_filters
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all lines.")
-def show_command(
-    name: str,
-    config_dir: Path | None,
-    user: str | None,
-    account: str | None,
-    since: str | None,
-    as_json: bool,
-) -> None:
-    """Print who did what, oldest first."""
-    found = _chosen(name, config_dir, user, account, since)
+def show_command(name: str, config_dir: Path | None, as_json: bool, **wanted: Any) -> None:
+    """Print who did what, oldest first.
+
+    Lines of tasks say "says user endpoint": the account's own process told them, and the
+    launcher saw nothing of it.
+    """
+    found = _chosen(name, config_dir, **wanted)
     if as_json:
         click.echo(json.dumps({"lines": list(found)}, indent=2))
         return
@@ -123,20 +123,14 @@ def show_command(
     help="jsonl: the lines as they are. syslog: RFC 5424, one message a line.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
-def export_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as click wants it
-    name: str,
-    config_dir: Path | None,
-    user: str | None,
-    account: str | None,
-    since: str | None,
-    form: str,
-    as_json: bool,
+def export_command(
+    name: str, config_dir: Path | None, form: str, as_json: bool, **wanted: Any
 ) -> None:
     """Write the lines to standard output for another program, oldest first."""
     if as_json and form == "syslog":
         raise click.UsageError("--json and --format syslog are two forms; choose one")
     host = socket.gethostname()
-    for document in _chosen(name, config_dir, user, account, since):
+    for document in _chosen(name, config_dir, **wanted):
         if form == "syslog":
             click.echo(syslog_line(document, host))
         else:
@@ -179,18 +173,36 @@ def _escaped(value: object) -> str:
 
 
 def _chosen(
-    name: str, config_dir: Path | None, user: str | None, account: str | None, since: str | None
+    name: str,
+    config_dir: Path | None,
+    *,
+    user: str | None,
+    account: str | None,
+    task: UUID | None,
+    since: str | None,
 ) -> Iterator[Document]:
     after = parse_since(since, datetime.now(UTC)) if since else None
+    logs = [audit_chain.entries(log) for log in _logs_of(name, config_dir)]
     try:
-        for document in audit_chain.entries(_log_of(name, config_dir)):
+        for document in heapq.merge(*logs, key=lambda document: str(document.get("at", ""))):
             if user and user not in (document.get("username"), document.get("identity")):
                 continue
             if account and document.get("account") != account:
                 continue
+            if task and document.get("task") != str(task):
+                continue
             if after and _is_before(document, after):
                 continue
             yield document
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _verified(log: Path) -> audit_chain.Verified:
+    try:
+        return audit_chain.verify(log)
+    except ChamberlainError as error:
+        raise CommandFailedError(f"The audit log is broken: {error}") from None
     except OSError as error:
         raise _unreadable(error) from None
 
@@ -216,14 +228,25 @@ def _sentence(document: Document) -> str:
         f"from {document['source']}" if "source" in document else "",
         f"as {document['account']}" if "account" in document else "",
         f"({document['user_endpoint']})" if "user_endpoint" in document else "",
+        f"task {document['task']}" if "task" in document else "",
+        f"function {document['function']}" if "function" in document else "",
+        f"code {document['code_sha256'][:12]}" if "code_sha256" in document else "",
+        f"job {document['job']}" if "job" in document else "",
+        f"says {document['by']}" if "by" in document else "",
         document.get("code", ""),
         json.dumps(document.get("reason", ""), ensure_ascii=False)[1:-1],
     ]
     return " ".join(part for part in parts if part)
 
 
-def _log_of(name: str, config_dir: Path | None) -> Path:
-    return daemons.known(name, config_dir).settings.state_dir / "audit.log"
+def _logs_of(name: str, config_dir: Path | None) -> list[Path]:
+    """Return the launcher's own log, and that of tasks when there is one."""
+    folder = daemons.known(name, config_dir).settings.state_dir
+    tasks = folder / "tasks.log"
+    return [
+        folder / "audit.log",
+        *([tasks] if tasks.exists() or audit_chain.head_path(tasks).exists() else []),
+    ]
 
 
 def _unreadable(error: OSError) -> CommandFailedError:

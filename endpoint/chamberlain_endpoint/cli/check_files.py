@@ -19,6 +19,7 @@ from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.findings import Finding, in_order, line_in, toml_line, yaml_line
 from chamberlain_endpoint.cli.template_source import syntax_findings
 from chamberlain_endpoint.launcher import config as launcher_config
+from chamberlain_endpoint.launcher.settings import PAM_SERVICE
 from chamberlain_endpoint.manager import config as manager_config
 from chamberlain_endpoint.manager.config import ManagerSettings
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
@@ -215,6 +216,20 @@ def _disagreements(config: Path, settings: ManagerSettings | None, toml: Path) -
             line = yaml_line(config.read_text(), [ours])
             what = f"{ours}: launcher.toml says {theirs[name]} ({name})"
             yield Finding(config, line, what, "make the two files say the same")
+    yield from _pam_disagreement(config, settings, theirs.get("pam", {}))
+
+
+def _pam_disagreement(config: Path, settings: ManagerSettings, pam: Any) -> Iterator[Finding]:
+    # What config.yaml says of it comes from a site that moved here: it must not be lost.
+    if "pam" not in settings.model_fields_set or not isinstance(pam, dict):
+        return
+    enable, service = pam.get("enable", False), pam.get("service", PAM_SERVICE)
+    if settings.pam.enable == enable and (not enable or settings.pam.service_name == service):
+        return
+    line = yaml_line(config.read_text(), ["pam"])
+    says = f"enable = {str(enable).lower()}, service = {service!r}"
+    what = f"pam: launcher.toml decides, and says {says} in [pam]"
+    yield Finding(config, line, what, "make the two files say the same")
 
 
 def _toml(file: Path) -> dict[str, Any]:

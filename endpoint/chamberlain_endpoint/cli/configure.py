@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chamberlain_endpoint.cli import accounts, files, hub, layout
+from chamberlain_endpoint.cli import accounts, files, hub, layout, pam_service
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.files import Facts, File, Overrides
 from chamberlain_endpoint.cli.layout import Layout
+from chamberlain_endpoint.launcher.settings import PAM_SERVICE
+from chamberlain_endpoint.manager.config import PamSettings
 from chamberlain_wire.ids import new_id
 
 
@@ -27,6 +29,8 @@ class Wish:
         hub_key_text: content of the key file; None: ask the hub.
         owner: single-account form: the identity to let in; None: the token's owner.
         more: further keys of config.yaml.
+        pam: the session around user endpoints.
+        endpoint_id: one that the endpoint has already; None: a new one.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Wish:
     owner: str | None
     brought: Overrides
     more: Mapping[str, Any] = field(default_factory=dict)
+    pam: PamSettings = field(default_factory=lambda: PamSettings(enable=False))
+    endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Configured:
     Attributes:
         fingerprints: of the hub's keys that the launcher will believe.
         account_made: the service account was made now.
+        pam_service_made: the service file of PAM was made now.
     """
 
     endpoint_id: str
@@ -55,6 +62,7 @@ class Configured:
     files: tuple[File, ...]
     fingerprints: tuple[str, ...]
     account_made: bool
+    pam_service_made: bool = False
 
 
 def configure(wish: Wish) -> Configured:
@@ -62,9 +70,9 @@ def configure(wish: Wish) -> Configured:
 
     Raises:
         CommandFailedError: it exists already, or something could not be made. What was
-            written is removed again; a service account that was made stays.
+            written is removed again; a service account and a PAM service that were made stay.
     """
-    endpoint_id = new_id()
+    endpoint_id = wish.endpoint_id or new_id()
     where = layout.plan(wish.name, wish.config_dir, endpoint_id)
     if where.config.exists() or where.config.is_symlink():
         raise CommandFailedError(f"{where.config} exists already. Choose another name.")
@@ -86,7 +94,9 @@ def configure(wish: Wish) -> Configured:
         owner="" if where.multi else wish.owner or hub.owner(wish.hub_url, wish.token, None),
         manager_user=account.pw_name if account else "",
         more=wish.more,
+        pam=wish.pam,
     )
+    pam_made = wish.pam.enable and wish.pam.service_name == PAM_SERVICE and pam_service.ensure()
     try:
         written = files.all_files(where, facts, wish.brought)
         with _removed_on_failure(where):
@@ -102,6 +112,7 @@ def configure(wish: Wish) -> Configured:
         files=tuple(written),
         fingerprints=tuple(hub.fingerprint(key) for key in keys),
         account_made=account_made,
+        pam_service_made=pam_made,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from chamberlain_endpoint.cli import core_config, hub, names
+from chamberlain_endpoint.cli import core_config, hub, names, pam_service
 from chamberlain_endpoint.cli.configure import Configured, Wish, configure
 from chamberlain_endpoint.cli.files import Overrides
 from chamberlain_endpoint.cli.group import READABLE, cli, common, print_json
@@ -67,6 +67,12 @@ _POLICY_WARNING: Final = (
 @click.option("--allowed-domains", help="Domains that a new policy lets in, with commas.")
 @click.option("--excluded-domains", help="Domains that a new policy keeps out, with commas.")
 @click.option("--auth-timeout", type=click.IntRange(min=0), help="Most seconds since login.")
+@click.option(
+    "--pam",
+    is_flag=True,
+    help=f"A PAM session around each user endpoint; installs {pam_service.PATH} if there is none. "
+    "The same: pam in --core-config.",
+)
 @click.option("--high-assurance", is_flag=True, help="Refused: see the sentence that it gives.")
 @common
 def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as click wants it
@@ -84,6 +90,7 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
     user_env_config: Path | None,
     core: Path | None,
     manager_config: Path | None,
+    pam: bool,
     high_assurance: bool,
     config_dir: Path | None,
     as_json: bool,
@@ -95,9 +102,12 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
     As root the service account `chamberlain` is made when it is absent.
     """
     more = _more(core or manager_config, policy)
+    session = pam_service.wished(more, flag=pam)
     if contact_email is None and isinstance(more.get("email"), str):
         contact_email = more["email"]
     _check_form(multi_user, contact_email, owner, id_mapping_config)
+    if session.enable and (multi_user is False or os.geteuid() != 0):
+        raise click.UsageError("PAM sessions are for --multi-user true: only root can open them")
     if high_assurance:
         raise click.UsageError(_NO_HIGH_ASSURANCE)
     _refuse("NAME", names.fault(name))
@@ -117,6 +127,7 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
         owner=owner,
         brought=Overrides(template_config, schema_config, user_env_config, id_mapping_config),
         more=more,
+        pam=session,
     )
     if "authentication_policy" in more:
         click.echo(_POLICY_WARNING, err=True)
@@ -185,6 +196,7 @@ def _configured_document(made: Configured, following: str) -> dict[str, Any]:
         "files": [{"path": str(file.path), "purpose": file.purpose} for file in made.files],
         "hub_key_fingerprints": list(made.fingerprints),
         "service_account_made": SERVICE_ACCOUNT if made.account_made else None,
+        "pam_service_made": str(pam_service.PATH) if made.pam_service_made else None,
         "next": following,
     }
 
@@ -192,6 +204,8 @@ def _configured_document(made: Configured, following: str) -> dict[str, Any]:
 def _print_configured(made: Configured, following: str) -> None:
     if made.account_made:
         click.echo(f"Made the service account {SERVICE_ACCOUNT!r} (no shell, no home).")
+    if made.pam_service_made:
+        click.echo(f"Made the PAM service {pam_service.PATH}: see who may come in.")
     click.echo(f"Endpoint {made.layout.name} ({made.endpoint_id}) in {made.layout.config}:")
     width = max(len(file.path.name) for file in made.files)
     for file in made.files:

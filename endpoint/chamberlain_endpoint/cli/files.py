@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from chamberlain_endpoint.cli.layout import Layout
+from chamberlain_endpoint.launcher.settings import PAM_SERVICE
+from chamberlain_endpoint.manager.config import PamSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Facts:
         owner: identity of the only caller; single-account form only.
         manager_user: name of the account that may speak to the launcher.
         more: further keys of config.yaml; they win over our defaults.
+        pam: what launcher.toml says of PAM.
     """
 
     endpoint_id: str
@@ -44,6 +47,9 @@ class Facts:
     owner: str
     manager_user: str
     more: Mapping[str, Any] = field(default_factory=dict)
+    pam: PamSettings = field(
+        default_factory=lambda: PamSettings(enable=False, service_name=PAM_SERVICE)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +218,24 @@ def _launcher_toml(layout: Layout, facts: Facts, brought: Overrides) -> str:
         "# Interpreter and PATH of user endpoints.\n"
         f"python = {quote(sys.executable)}\n"
         'path = "/usr/local/bin:/usr/bin:/bin"\n'
+        "# User endpoints tell of their tasks, for the audit log.\n"
+        "audit_tasks = true\n"
         f"{policy}"
         "\n[audit]\n"
         "# When a line of the audit log cannot be written: refuse, or continue with an alarm.\n"
         'on_write_failure = "refuse"\n'
         "max_bytes = 16777216  # a file of this size is full; another one is begun\n"
         "keep_files = 64  # full files that are kept\n"
+        f"{_pam(facts) if layout.multi else ''}"
+    )
+
+
+def _pam(facts: Facts) -> str:
+    return (
+        "\n[pam]\n"
+        "# A session of the host's PAM stack around each user endpoint: who may come in now, and\n"
+        "# with which limits. service is a file in /etc/pam.d (chamberlain-endpoint pam-service).\n"
+        f"enable = {json.dumps(facts.pam.enable)}\n"
+        f"service = {json.dumps(facts.pam.service_name)}\n"
+        "timeout_s = 30.0  # for its modules, until the session is open\n"
     )

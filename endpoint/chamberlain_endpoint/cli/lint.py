@@ -128,15 +128,17 @@ def _reaching_a_shell(
                     place.line,
                     f"option {option} writes lines of a batch script through {place.key}",
                     f'give {option} an "enum", or a "pattern" that lets no line break in, in the '
-                    "schema; shell_escape does not help in a #SBATCH or #PBS line",
+                    "schema; shell_escape does not help in a #SBATCH or #PBS line, "
+                    "| scheduler_lines lets directives of a list in",
                 )
             elif place.key in SHELL_KEYS and not place.escaped and about.is_free_text():
                 yield Finding(
                     file,
                     place.line,
                     f"option {option} reaches a shell through {place.key}",
-                    f'write {{{{ {option} | shell_escape }}}}, or give {option} an "enum" or a '
-                    'narrow "pattern" in the schema',
+                    f"write {{{{ {option} | shell_escape }}}} within text of the site's own, or "
+                    f'give {option} an "enum" or a narrow "pattern" in the schema; | shell_text '
+                    "lets callers run any command",
                 )
 
 

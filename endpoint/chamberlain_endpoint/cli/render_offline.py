@@ -14,13 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint import rendered
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.manager import config as manager_config
 from chamberlain_endpoint.manager.config import ManagerSettings
-from chamberlain_endpoint.manager.render.document import load_document
 from chamberlain_endpoint.manager.render.job import RenderJob, RenderRefusedError, Who
 from chamberlain_endpoint.manager.render.options import check_options
+from chamberlain_endpoint.manager.render.pipeline import judged
+from chamberlain_endpoint.manager.render.taint import Written
 from chamberlain_endpoint.manager.render.template import TimeUpError, render_text
 from chamberlain_endpoint.manager.site import SiteFiles
 from chamberlain_wire.errors import ChamberlainError
@@ -73,12 +73,13 @@ def render(given: Given) -> Offline:
         raise CommandFailedError("; ".join([error.public, *notes])) from None
     text: str | None = None
     deprecated: list[str] = []
+    written = Written()
     try:
         check_options(job.options, job.json_schema)
         with _alarm():
-            text, deprecated = render_text(job)
-        config = rendered.to_json(rendered.parse(load_document(text)))
-    except (RenderRefusedError, rendered.ConfigInvalidError) as error:
+            text, deprecated = render_text(job, written)
+        config = judged(job, text, written)
+    except RenderRefusedError as error:
         return Offline(text, None, tuple(deprecated), error.public)
     return Offline(text, config, tuple(deprecated), "")
 

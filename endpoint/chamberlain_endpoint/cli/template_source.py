@@ -12,6 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from chamberlain_endpoint.cli.findings import Finding
 from chamberlain_endpoint.manager.render.quoted import shell_escape
+from chamberlain_endpoint.manager.render.taint import scheduler_lines, shell_text
 
 TEMPLATE_ENDINGS: Final = (".j2", ".jinja", ".jinja2")
 
@@ -66,4 +67,6 @@ def referred(tree: nodes.Template) -> Iterator[tuple[int, str]]:
 def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
     environment.filters["shell_escape"] = shell_escape
+    environment.filters["shell_text"] = shell_text
+    environment.filters["scheduler_lines"] = scheduler_lines
     return environment

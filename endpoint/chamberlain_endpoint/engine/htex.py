@@ -19,13 +19,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from chamberlain_endpoint.engine import tether
+from chamberlain_endpoint.engine.containers import in_container, worker_python
 from chamberlain_endpoint.engine.fleet import Fleet, describe
 from chamberlain_endpoint.engine.meeting import Meeting
 from chamberlain_endpoint.engine.pool_command import (
     blocks_wanted,
     pool_command,
-    workers_per_node,
+    workers_per_block,
 )
 from chamberlain_endpoint.engine.port import (
     Broken,
@@ -34,13 +37,13 @@ from chamberlain_endpoint.engine.port import (
     EngineStatus,
     Finished,
     Job,
-    JobRefusedError,
     Lost,
     OnReport,
     Returned,
 )
+from chamberlain_endpoint.engine.resources import checked_resources
 from chamberlain_endpoint.rendered.settled import HtexEngine
-from chamberlain_endpoint.scheduler.local import LocalBlocks
+from chamberlain_endpoint.scheduler.choose import make_blocks
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
 from chamberlain_wire.errors import ChamberlainError
 from chamberlain_wire.ids import TaskId
@@ -53,21 +56,24 @@ log = logging.getLogger(__name__)
 _MOST_BAD_STARTS: Final = 3
 _STARTING_LOOK_S: Final = 0.5
 _STOP_S: Final = 8.0
-_POOL: Final = (sys.executable, "-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
+_POOL: Final = ("-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
 
 
 class ParslEngine:
     """See `port.Engine`.
 
     Args:
-        run_dir: absolute, for logs, keys and scripts.
+        run_dir: absolute, for logs, keys and scripts; where blocks run has it as well.
+        name: id of the user endpoint, which jobs of a scheduler carry.
     """
 
-    def __init__(self, config: HtexEngine, *, run_dir: Path) -> None:
+    def __init__(self, config: HtexEngine, *, run_dir: Path, name: str = "") -> None:
         self._config = config
         self._run_dir = run_dir
-        self._blocks = LocalBlocks(config.provider, run_dir=run_dir / "blocks", tie=tether.words)
-        self._workers_per_block = workers_per_node(config, cores=os.cpu_count() or 1)
+        self._blocks = make_blocks(
+            config.provider, run_dir=run_dir / "blocks", name=name, tie=tether.words
+        )
+        self._workers_per_block = workers_per_block(config, cores=os.cpu_count() or 1)
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._on_report: OnReport = lambda report: None
@@ -75,6 +81,7 @@ class ParslEngine:
         self._lock = threading.RLock()
         self._interchange: Interchange | None = None
         self._running: dict[TaskId, object] = {}
+        self._recalled: set[TaskId] = set()
         self._capacity = 0
         self._waiting = 0
         self._scaling = False
@@ -110,15 +117,10 @@ class ParslEngine:
             self._calls.put(self._scale)
 
     def submit(self, job: Job) -> None:
-        """See `port.Engine.submit`. A resource specification may hold `priority` only."""
+        """See `port.Engine.submit`. See `checked_resources` for what a specification may hold."""
         from chamberlain_endpoint.engine.worker import pack_job
 
-        unknown = sorted(set(job.resources or ()) - {"priority"})
-        if unknown:
-            raise JobRefusedError(
-                public=f"{self._config.type} takes no {', '.join(unknown)} in a resource "
-                "specification; it takes priority."
-            )
+        job = msgspec.structs.replace(job, resources=checked_resources(self._config, job.resources))
         packed = pack_job(job)
         token = object()
         with self._lock:
@@ -132,8 +134,15 @@ class ParslEngine:
             self._on_report(Returned(job.task_id))
 
     def cancel(self, task_id: TaskId) -> bool:
-        """See `port.Engine.cancel`. Parsl cannot end a task that was handed over."""
-        return False
+        """See `port.Engine.cancel`. The worker is killed on its node, whichever that is."""
+        with self._lock:
+            if task_id not in self._running or self._interchange is None:
+                return False
+            # For who looks for a fault, workers are as Parsl made them.
+            if self._config.worker_debug or not self._interchange.recall(task_id):
+                return False
+            self._recalled.add(task_id)
+        return True
 
     def status(self) -> EngineStatus:
         """See `port.Engine.status`."""
@@ -213,7 +222,9 @@ class ParslEngine:
 
     def _launch_block(self, meeting: Meeting) -> None:
         block = self._fleet.new_block()
-        command = pool_command(self._config, meeting, block=block, start=_POOL)
+        start = (worker_python(self._config, sys.executable), *_POOL)
+        command = pool_command(self._config, meeting, block=block, start=start)
+        command = in_container(self._config, command, run_dir=self._run_dir)
         try:
             self._blocks.launch(
                 block, command, lambda ended: self._calls.put(lambda: self._on_block_ended(ended))
@@ -333,6 +344,7 @@ class ParslEngine:
         """Part with interchange and blocks, and report what they had."""
         with self._lock:
             had, self._running = list(self._running), {}
+            self._recalled.clear()
             self._capacity = 0
         log.warning(
             "engine lost", extra={"event": "engine.lost", "count": len(had), "reason": reason}
@@ -367,12 +379,18 @@ class ParslEngine:
                 # Dropped, and reported as lost.
                 return
             del self._running[task_id]
+            if task_id in self._recalled and self._interchange is not None:
+                self._recalled.discard(task_id)
+                self._interchange.ended(task_id)
         error = future.exception()
         if error is None:
             self._bad_starts = 0
             self._on_report(Finished(task_id, future.result()))
             return
-        from chamberlain_endpoint.engine.parsl_engine import why_lost
+        from chamberlain_endpoint.engine.parsl_engine import was_not_begun, why_lost
 
+        if was_not_begun(error):
+            self._on_report(Returned(task_id))
+            return
         self._on_report(Lost(task_id, why_lost(error)))
         self._calls.put(self._look)

@@ -24,6 +24,7 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Lost,
     OnReport,
+    Returned,
 )
 from chamberlain_endpoint.rendered.settled import ThreadPoolEngine
 from chamberlain_wire.ids import TaskId
@@ -90,7 +91,7 @@ class ThreadEngine:
             if task_id not in self._queued:
                 return False
             self._queued.discard(task_id)
-        self._on_report(Lost(task_id, "The task was cancelled."))
+        self._on_report(Returned(task_id))
         return True
 
     def status(self) -> EngineStatus:

@@ -12,10 +12,12 @@ from typing import Final
 from chamberlain_endpoint.engine.doors import open_lazily
 from chamberlain_endpoint.engine.port import EngineStartError
 from chamberlain_endpoint.rendered.settled import HtexEngine
+from chamberlain_endpoint.scheduler.choose import is_elsewhere
 
 _LOCAL_HEARTBEAT_S: Final = 2
 _LOCAL_THRESHOLD_S: Final = 15
 _LOOPBACK: Final = "127.0.0.1"
+_ROUTE: Final = {"type": "address_by_route"}
 _PORT_TRIES: Final = 50
 
 
@@ -29,6 +31,7 @@ class Meeting:
         heartbeat_period_s: also how late the death of one worker may be noticed.
         heartbeat_threshold_s: silence after which the other side counts as dead.
         log_dir: for logs of workers and interchange.
+        recall_port: for orders to end running tasks; 0 is none.
     """
 
     addresses: tuple[str, ...]
@@ -37,6 +40,13 @@ class Meeting:
     heartbeat_period_s: int
     heartbeat_threshold_s: int
     log_dir: Path
+    recall_port: int = 0
+
+    @property
+    def recall_url(self) -> str:
+        """Where pools hear which running tasks to end."""
+        address = self.addresses[0]
+        return f"tcp://{f'[{address}]' if ':' in address else address}:{self.recall_port}"
 
 
 def arrange(config: HtexEngine, folder: Path) -> Meeting:
@@ -46,14 +56,16 @@ def arrange(config: HtexEngine, folder: Path) -> Meeting:
         EngineStartError: there is no such address, or no free port.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    address = config.address or _LOOPBACK
+    address = config.address or (_ROUTE if is_elsewhere(config.provider) else _LOOPBACK)
     if not isinstance(address, str):
         address = _find_address(address)
     period_s = config.heartbeat_period or _LOCAL_HEARTBEAT_S
     threshold_s = config.heartbeat_threshold or max(_LOCAL_THRESHOLD_S, 2 * period_s)
+    port = config.worker_port or _free_port(address, config.worker_port_range)
     return Meeting(
         addresses=(address,),
-        port=config.worker_port or _free_port(address, config.worker_port_range),
+        port=port,
+        recall_port=_free_port(address, config.worker_port_range, but=port),
         certificates=_make_certificates(folder) if config.encrypted else None,
         heartbeat_period_s=period_s,
         heartbeat_threshold_s=threshold_s,
@@ -83,10 +95,16 @@ def _find_address(wanted: Mapping[str, str]) -> str:
         ) from error
 
 
-def _free_port(address: str, span: tuple[int, int]) -> int:
-    """Return a port that nobody uses at this moment; who takes it in between ends our start."""
+def _free_port(address: str, span: tuple[int, int], *, but: int = 0) -> int:
+    """Return a port that nobody uses at this moment; who takes it in between ends our start.
+
+    Args:
+        but: not this one.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for port in random.sample(range(*span), k=min(_PORT_TRIES, span[1] - span[0])):
+        if port == but:
+            continue
         with socket.socket(family) as probe:
             try:
                 probe.bind((address, port))

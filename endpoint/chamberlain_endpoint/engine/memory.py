@@ -35,6 +35,7 @@ class ManualEngine:
         self.submitted: list[TaskId] = []
         self.wanted = 0
         self.stopped = False
+        self.can_cancel = True
         self._on_report: OnReport = lambda report: None
 
     def start(self, on_report: OnReport) -> None:
@@ -63,7 +64,7 @@ class ManualEngine:
 
     def cancel(self, task_id: TaskId) -> bool:
         """See `port.Engine.cancel`."""
-        if task_id not in self._jobs:
+        if task_id not in self._jobs or not self.can_cancel:
             return False
         self.lose(task_id, "The task was cancelled.")
         return True

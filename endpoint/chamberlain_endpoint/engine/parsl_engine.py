@@ -29,8 +29,11 @@ from chamberlain_endpoint.engine import tether  # noqa: E402
 from chamberlain_endpoint.engine.fleet import Pool  # noqa: E402
 from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
+from chamberlain_endpoint.engine.recall import Recall  # noqa: E402
+from chamberlain_endpoint.engine.slots import Recalled  # noqa: E402
 from chamberlain_endpoint.rendered.settled import HtexEngine  # noqa: E402
 from chamberlain_endpoint.scheduler.ending import how_it_ended  # noqa: E402
+from chamberlain_wire.ids import TaskId  # noqa: E402
 
 _ENTRY: Final = "chamberlain_endpoint.engine.parsl_entry"
 _START_S: Final = 60.0
@@ -55,6 +58,7 @@ class Interchange:
 
     def __init__(self, config: HtexEngine, meeting: Meeting, on_ended: Callable[[str], None]):
         self._executor = _Executor(config, meeting)
+        self._recall = Recall(meeting)
         self._on_ended = on_ended
         self._stopping = False
 
@@ -65,6 +69,7 @@ class Interchange:
             EngineStartError: it ended, or does not answer.
         """
         self._executor.start()  # type: ignore[no-untyped-call]
+        self._recall.open()
         threading.Thread(target=self._watch, name="interchange", daemon=True).start()
 
     def submit(self, packed: bytes, job: Job, on_done: OnDone) -> None:
@@ -73,6 +78,14 @@ class Interchange:
         if job.resources:
             context["resource_spec"] = job.resources
         self._executor.submit_payload(context, packed).add_done_callback(on_done)
+
+    def recall(self, task_id: TaskId) -> bool:
+        """Have the worker of a task ended; False when the workers cannot be told."""
+        return self._recall.ask(task_id)
+
+    def ended(self, task_id: TaskId) -> None:
+        """The task is over; whoever recalled it may rest."""
+        self._recall.done(task_id)
 
     def knock(self, on_done: OnDone) -> None:
         """Let the first worker that connects answer."""
@@ -106,6 +119,7 @@ class Interchange:
     def stop(self) -> None:
         """End it and return when it is gone."""
         self._stopping = True
+        self._recall.close()
         executor = self._executor
         if hasattr(executor, "outgoing_q"):
             # What nobody will read must not keep us here.
@@ -211,6 +225,11 @@ class _Executor(HighThroughputExecutor):
             "log_config": None,
             "_check_python_mismatch": True,
         }
+
+
+def was_not_begun(error: BaseException) -> bool:
+    """Tell whether a future failed because its task was cancelled before a worker began it."""
+    return isinstance(error, Recalled)
 
 
 def why_lost(error: BaseException) -> str:

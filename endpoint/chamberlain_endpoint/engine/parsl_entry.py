@@ -7,12 +7,14 @@ and shares its memory with the others, which matters on nodes with a hundred cor
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import multiprocessing
 import runpy
 import sys
 from multiprocessing import forkserver
 
+from chamberlain_endpoint.engine import recall, slots
+from chamberlain_endpoint.engine.direct_queue import DirectContext
 from chamberlain_endpoint.engine.doors import open_lazily
 
 _PROGRAMS = {
@@ -25,9 +27,10 @@ def main() -> None:
     """Become the program that the first argument names."""
     name, *arguments = sys.argv[1:]
     # For who looks for a fault, everything is as Parsl made it, and logged.
+    orders = _taken_out(arguments)
     if name == "pool" and "--debug" not in arguments:
         quiet_workers()
-        _fork_workers()
+        _fork_workers(orders)
     open_lazily()
     sys.argv[:] = [name, *arguments]
     runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
@@ -38,8 +41,27 @@ def quiet_workers() -> None:
     logging.getLogger(_PROGRAMS["pool"]).setLevel(logging.WARNING)
 
 
-def _fork_workers() -> None:
-    context = multiprocessing.get_context("forkserver")
+def _taken_out(arguments: list[str]) -> tuple[str, str | None] | None:
+    """Remove and return our own words, which Parsl's program does not know.
+
+    Returns:
+        Where to hear which running tasks to end, and the folder with the keys; None: nowhere.
+    """
+    if "--recall" not in arguments:
+        return None
+    place = arguments.index("--recall")
+    _, url, certificates = arguments[place : place + 3]
+    del arguments[place : place + 3]
+    return url, None if certificates == "None" else certificates
+
+
+def _fork_workers(orders: tuple[str, str | None] | None) -> None:
+    context = DirectContext()
+    memory = None
+    if orders is not None:
+        # A node whose kernel has no such memory runs tasks all the same.
+        with contextlib.suppress(OSError, AttributeError):
+            memory = slots.make()
     # Its imports run beside our own.
     context.set_forkserver_preload(["chamberlain_endpoint.engine.parsl_preload"])
     forkserver.ensure_running()
@@ -48,6 +70,8 @@ def _fork_workers() -> None:
 
     # The pool makes its workers, its queues and its manager from this name.
     parsl.multiprocessing.SpawnContext = context  # type: ignore[assignment]
+    if orders is not None and memory is not None:
+        recall.listen(*orders, memory)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from chamberlain_endpoint.engine.meeting import Meeting
-from chamberlain_endpoint.rendered.settled import HtexEngine
+from chamberlain_endpoint.rendered.settled import HtexEngine, MpiEngine
 
 
 def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Iterable[str]) -> str:
@@ -15,7 +15,10 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
     Args:
         start: words that start the worker pool's program.
     """
-    words = [*start, "--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
+    words = [*start]
+    if meeting.recall_port:
+        words += ["--recall", meeting.recall_url, str(meeting.certificates)]
+    words += ["--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
     words += _options(
         {
             "--block_id": block,
@@ -25,7 +28,7 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
             "--hb_threshold": str(meeting.heartbeat_threshold_s),
             "--cores_per_worker": str(config.cores_per_worker),
             "--mem_per_worker": str(config.mem_per_worker),
-            "--max_workers_per_node": _optional(config.max_workers_per_node),
+            "--max_workers_per_node": _optional(_most_workers(config)),
             "--prefetch_capacity": str(config.prefetch_capacity),
             "--drain_period": str(config.drain_period),
             "--address_probe_timeout": _optional(config.address_probe_timeout),
@@ -35,6 +38,8 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
     )
     if config.worker_debug:
         words.append("--debug")
+    if isinstance(config, MpiEngine):
+        words += ["--enable_mpi_mode", f"--mpi-launcher={config.mpi_launcher}"]
     accelerators = _accelerators(config)
     if accelerators:
         words += ["--available-accelerators", *accelerators]
@@ -48,6 +53,19 @@ def workers_per_node(config: HtexEngine, *, cores: int) -> int:
         most = min(most, config.max_workers_per_node)
     accelerators = _accelerators(config)
     return min(most, len(accelerators)) if accelerators else most
+
+
+def workers_per_block(config: HtexEngine, *, cores: int) -> int:
+    """Return how many workers a block will have.
+
+    Args:
+        cores: of this host, for nodes of which nothing is known.
+    """
+    if isinstance(config, MpiEngine):
+        return config.max_workers_per_block
+    provider = config.provider
+    told = getattr(provider, "cores_per_node", None) or getattr(provider, "cores_per_slot", None)
+    return provider.nodes_per_block * workers_per_node(config, cores=told or cores)
 
 
 def blocks_wanted(config: HtexEngine, *, tasks: int, workers: int) -> int:
@@ -65,6 +83,15 @@ def blocks_wanted(config: HtexEngine, *, tasks: int, workers: int) -> int:
 def _accelerators(config: HtexEngine) -> Sequence[str]:
     given = config.available_accelerators
     return [str(number) for number in range(given)] if isinstance(given, int) else given
+
+
+def _most_workers(config: HtexEngine) -> int | None:
+    # An MPI engine has one pool for all nodes of a block.
+    return (
+        config.max_workers_per_block
+        if isinstance(config, MpiEngine)
+        else config.max_workers_per_node
+    )
 
 
 def _optional(value: int | None) -> str | None:

@@ -161,9 +161,13 @@ class Engine(Protocol):
         """
 
     def cancel(self, task_id: TaskId) -> bool:
-        """End the task if that is possible here; True when it will not go on.
+        """End the task, with all that it started, if that is possible here.
 
-        Its report still comes, as `Lost`, so that there is always exactly one.
+        Its report still comes, so that there is always exactly one: `Lost`, `Returned` when it
+        had not started, `Finished` when it had just ended.
+
+        Returns:
+            False when it goes on to its own end.
         """
 
     def status(self) -> EngineStatus:

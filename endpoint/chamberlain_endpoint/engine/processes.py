@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from chamberlain_endpoint.engine import capture
+from chamberlain_endpoint.engine.family import end_family
 from chamberlain_endpoint.engine.port import (
     Broken,
     CapacityChanged,
@@ -37,6 +38,7 @@ from chamberlain_endpoint.engine.port import (
     JobRefusedError,
     Lost,
     OnReport,
+    Returned,
 )
 from chamberlain_endpoint.rendered.settled import ProcessPoolEngine
 from chamberlain_endpoint.scheduler.ending import how_it_ended
@@ -113,7 +115,7 @@ class ProcessEngine:
         self._call(lambda: self._enqueue(job))
 
     def cancel(self, task_id: TaskId) -> bool:
-        """See `port.Engine.cancel`. A running task's process is killed."""
+        """See `port.Engine.cancel`. A running task's process is killed, with its family."""
         self._call(lambda: self._cancel(task_id))
         return True
 
@@ -249,10 +251,12 @@ class ProcessEngine:
         for job in self._queue:
             if job.task_id == task_id:
                 self._queue.remove(job)
-                self._on_report(Lost(task_id, "The task was cancelled."))
+                self._on_report(Returned(task_id))
                 return
         for worker in self._workers:
             if worker.job is not None and worker.job.task_id == task_id:
+                # Its group is not enough: shell functions and daemons have their own.
+                end_family(worker.process.pid, task_id)
                 self._bury(worker, "The task was cancelled.")
                 return
 

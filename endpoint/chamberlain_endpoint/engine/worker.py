@@ -22,8 +22,10 @@ import msgspec
 
 from chamberlain_endpoint.engine import capture, public_names, thread_output, time_limit
 from chamberlain_endpoint.engine.advice import advice_on
+from chamberlain_endpoint.engine.family import TASK_VARIABLE
 from chamberlain_endpoint.engine.meter import Meter, usage
 from chamberlain_endpoint.engine.port import Job, Rules
+from chamberlain_endpoint.engine.slots import Slots, joined
 from chamberlain_endpoint.rendered.task_timeout import BadLimitError
 from chamberlain_wire.codec import encode
 from chamberlain_wire.details import EXCEPTION, OUTPUT, PROTOCOL, USAGE, Output, Usage
@@ -42,7 +44,6 @@ from chamberlain_wire.states import TaskState
 MAX_ERROR_CHARS: Final = 64 * 1024
 """Longest error text; the middle of a longer one is left out."""
 
-TASK_VARIABLE: Final = "GC_TASK_UUID"
 SANDBOX_VARIABLE: Final = "GC_TASK_SANDBOX_DIR"
 
 _OUR_FILES: Final = (__file__, time_limit.__file__)
@@ -57,8 +58,29 @@ def pack_job(job: Job) -> bytes:
 
 
 def run_packed(packed: bytes) -> bytes:
-    """Run the job in `packed` in this process, which runs one job at a time."""
+    """Run the job in `packed` in this process, which runs one job at a time.
+
+    Raises:
+        Recalled: it was cancelled before it came here, and was not run.
+    """
     job = _jobs.decode(packed)
+    pool = _pool(os.getpid())
+    if pool is None:
+        return _run_within_limit(job)
+    slots, rank = pool
+    slots.begin(rank, job.task_id)
+    try:
+        return _run_within_limit(job)
+    finally:
+        slots.end(rank)
+
+
+@cache
+def _pool(_pid: int) -> tuple[Slots, int] | None:
+    return joined()
+
+
+def _run_within_limit(job: Job) -> bytes:
     try:
         limit = time_limit.of(job)
     except BadLimitError as error:

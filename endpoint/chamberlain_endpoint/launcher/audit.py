@@ -2,7 +2,8 @@
 
 A line is on the disk before what it tells of happens. When it cannot be written, nothing
 happens, unless the site chose to go on without it. What the files are: see `audit_chain`.
-What the launcher cannot know (functions, tasks, batch jobs) is not in it.
+What the launcher cannot know of itself (functions, tasks, batch jobs) user endpoints claim:
+see `task_audit`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -41,13 +42,18 @@ class Entry:
     """One decision, or one thing that followed from it. Empty: not known or not applicable.
 
     Attributes:
-        action: `start`, `admit`, `launch`, `stop`, `ended`, `mapping`, `audit`, `leave`.
+        action: `start`, `admit`, `launch`, `session`, `silence`, `stop`, `ended`, `mapping`,
+            `audit`, `leave`; `task` for a claim.
         decision: `granted`, `refused`, or `noted` where nothing was asked.
         command: id of the assertion.
         identity: id of the effective identity.
         source: network address of the caller, as the hub saw it.
-        outcome: how a user endpoint ended: `clean`, `failed`, `killed` or `never ran`.
+        outcome: how a user endpoint ended: `clean`, `failed`, `killed` or `never ran`; what
+            happened to a task; `opened` for a session.
         reason: the rule that matched, why it was refused, or how it ended.
+        by: whose claim it is; empty: the launcher's own knowledge.
+        code_sha256: of a function's packed code, 64 hex digits.
+        missed: how many claims were left out before this one.
     """
 
     action: str
@@ -63,6 +69,15 @@ class Entry:
     outcome: str = ""
     code: str = ""
     reason: str = ""
+    by: str = ""
+    task: str = ""
+    function: str = ""
+    code_sha256: str = ""
+    job: str = ""
+    missed: int | None = None
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
 
 
 class AuditLog:
@@ -120,20 +135,42 @@ class AuditLog:
                 chose to go on without the line.
         """
         try:
-            self._rotate_when_full()
-            if self._lost:
-                self._append(self._line(self._told_of_loss()))
-                self._lost = 0
-            self._append(self._line(entry))
+            self._append_all([entry])
         except OSError as error:
-            self._lost_since = self._lost_since if self._lost else self._now()
-            self._lost += 1
+            self._note_loss(1)
             _log.error(
                 "an audit line could not be written",
                 extra={"event": "audit.failed", "count": self._lost, "reason": str(error)},
             )
             if self._settings.on_write_failure is OnWriteFailure.REFUSE:
                 raise AuditError(f"{self._path}: {error.strerror}") from error
+
+    def note_all(self, entries: Sequence[Entry]) -> None:
+        """Append `entries` with one write; those that cannot be written are counted as lost.
+
+        The next line that can be written says how many.
+        """
+        try:
+            self._append_all(entries)
+        except OSError as error:
+            if not self._lost:
+                # Once and not again for each batch: they come by the second.
+                _log.error(
+                    "audit lines could not be written",
+                    extra={"event": "audit.failed", "count": len(entries), "reason": str(error)},
+                )
+            self._note_loss(len(entries))
+
+    def _append_all(self, entries: Sequence[Entry]) -> None:
+        self._rotate_when_full()
+        if self._lost:
+            self._append([self._told_of_loss()])
+            self._lost = 0
+        self._append(entries)
+
+    def _note_loss(self, count: int) -> None:
+        self._lost_since = self._lost_since if self._lost else self._now()
+        self._lost += count
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
@@ -142,26 +179,41 @@ class AuditLog:
         reason = f"{self._lost} lines could not be written since {self._lost_since}"
         return Entry("audit", "noted", reason=reason)
 
-    def _line(self, entry: Entry) -> bytes:
-        told = {name: value for name, value in asdict(entry).items() if value not in ("", None)}
-        document = {"at": self._now(), **told, "previous": self._head.last}
+    def _line(self, entry: Entry, at: str, previous: str) -> bytes:
+        document: dict[str, object] = {"at": at}
+        for name in _FIELDS:
+            value = getattr(entry, name)
+            if value not in ("", None):
+                document[name] = value
+        document["previous"] = previous
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, entries: Sequence[Entry]) -> None:
         if self._torn:
             os.write(self._fd, b"\n")
             self._torn = False
-        written = os.write(self._fd, line)
-        last = audit_chain.digest(line[:written])
-        self._head = replace(self._head, lines=self._head.lines + 1, last=last)
-        if written != len(line):
+        lines, digests, at = [], [self._head.last], self._now()
+        for entry in entries:
+            lines.append(self._line(entry, at, digests[-1]))
+            digests.append(audit_chain.digest(lines[-1]))
+        written = os.write(self._fd, b"".join(lines))
+        count, left = 0, written
+        while count < len(lines) and len(lines[count]) <= left:
+            left -= len(lines[count])
+            count += 1
+        is_whole = count == len(lines)
+        last = digests[count]
+        if left:
             # A full disk. The part stays, as a torn line that the chain covers.
             self._torn = True
-        else:
+            last = audit_chain.digest(lines[count][:left])
+        lines_in_all = self._head.lines + count + bool(left)
+        self._head = replace(self._head, lines=lines_in_all, last=last)
+        if is_whole:
             os.fsync(self._fd)
         # Not synced: after a crash the head may be behind the log, which is no fault.
         self._write_head()
-        if self._torn:
+        if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _write_head(self) -> None:

@@ -8,22 +8,30 @@ Every decision is in the audit log before anything follows from it.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from chamberlain_endpoint.identity.assertion import AssertionDesk
-from chamberlain_endpoint.launcher import policy, protocol, spec
+from chamberlain_endpoint.launcher import ending, policy, protocol, spec
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
 from chamberlain_endpoint.launcher.decision import Decider, Rules, Verdict
-from chamberlain_endpoint.launcher.runtime.port import Adopted, Exit, Runtime, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    Adopted,
+    Exit,
+    News,
+    Runtime,
+    SessionOpened,
+    TasksSilenced,
+    TasksTold,
+)
 from chamberlain_endpoint.launcher.settings import LauncherSettings
 from chamberlain_wire.assertion import Assertion, AssertionRefusedError
+from chamberlain_wire.claims import Claim
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 _log: Final = logging.getLogger(__name__)
@@ -68,6 +76,7 @@ class Means:
     Attributes:
         rules: returns by what decisions are taken now.
         mapping_state: tells whether the newest mapping file is in force (see `MappingFile`).
+        note_tasks: takes what a user endpoint says of its tasks, with the entry of its launch.
     """
 
     desk: AssertionDesk
@@ -76,6 +85,7 @@ class Means:
     runtime: Runtime
     audit: AuditLog
     mapping_state: Callable[[], str] = lambda: "in force"
+    note_tasks: Callable[[Entry, tuple[Claim, ...]], None] = lambda _, __: None
 
 
 class Authority:
@@ -108,7 +118,7 @@ class Authority:
         self._means.audit.note(
             Entry("start", "noted", endpoint=self._settings.endpoint_id, reason=self._version)
         )
-        self._means.runtime.open(self._note_exit, self._note_adopted)
+        self._means.runtime.open(self._note_exit, self._note_news)
 
     def answer(self, request: protocol.Request, reply: Reply, notify: Notify) -> None:
         """Carry out `request`; `reply` gets the answer, `notify` the notices it asks for."""
@@ -149,12 +159,9 @@ class Authority:
         )
 
     def _list(self, request: protocol.ListRunning, reply: Reply) -> None:
+        # A container's process is there only a moment after its start was answered.
         pid_of = self._means.runtime.pid_of
-        running = (
-            # A container's process is there a moment after its start was answered.
-            replace(each, pid=pid_of(each.user_endpoint))
-            for each in self._running.values()
-        )
+        running = [replace(each, pid=pid_of(each.user_endpoint)) for each in self._running.values()]
         reply(protocol.Listing(running=tuple(running), ended=tuple(self._ended)))
 
     def _admit(self, request: protocol.Admit, reply: Reply) -> None:
@@ -292,17 +299,41 @@ class Authority:
 
     def _note_adopted(self, adopted: Adopted) -> None:
         """Go on with what a launcher before this one had started."""
-        self._running[adopted.user_endpoint] = protocol.Running(**asdict(adopted))
-        self._granted[adopted.user_endpoint] = Entry(
-            "adopt",
-            "noted",
-            endpoint=self._settings.endpoint_id,
-            command=adopted.command,
-            user_endpoint=adopted.user_endpoint,
-            account=adopted.account,
-            uid=adopted.uid,
+        name = adopted.user_endpoint
+        self._running[name] = protocol.Running(**asdict(adopted))
+        entry = Entry("adopt", "noted", endpoint=self._settings.endpoint_id, user_endpoint=name)
+        self._granted[name] = replace(
+            entry, command=adopted.command, account=adopted.account, uid=adopted.uid
         )
-        self._note_anyway(self._granted[adopted.user_endpoint])
+        self._note_anyway(self._granted[name])
+
+    def _note_news(self, news: News) -> None:
+        """Write down what is told of a user endpoint that runs."""
+        if isinstance(news, Adopted):
+            self._note_adopted(news)
+            return
+        entry = replace(self._granted[news.user_endpoint], decision="noted")
+        match news:
+            case TasksTold(claims=claims):
+                self._means.note_tasks(entry, claims)
+            case SessionOpened():
+                reason = f"PAM service {self._settings.pam.service}"
+                self._note_anyway(replace(entry, action="session", outcome="opened", reason=reason))
+            case TasksSilenced(reason=reason):
+                _log.warning(
+                    "no more is taken of its tasks",
+                    extra={
+                        "event": "user_endpoint.silenced",
+                        "user_endpoint": news.user_endpoint,
+                        "account": entry.account,
+                        "reason": reason,
+                    },
+                )
+                self._note_anyway(
+                    replace(entry, action="silence", outcome="silenced", reason=reason)
+                )
+            case _:
+                assert_never(news)
 
     def _note_exit(self, exit_: Exit) -> None:
         """Tell everybody who waits that a user endpoint is gone."""
@@ -313,11 +344,11 @@ class Authority:
             command=running.command,
             exit_code=exit_.exit_code,
             signal=exit_.signal,
-            tail=_tail(exit_),
+            tail=ending.tail(exit_),
             at=time.time(),
         )
         self._ended.append(ended)
-        reason = _reason(exit_)
+        reason = ending.reason(exit_)
         _log.log(
             logging.ERROR if exit_.failure or exit_.left else logging.INFO,
             "user endpoint ended",
@@ -334,7 +365,8 @@ class Authority:
                 entry,
                 action="ended",
                 decision="noted",
-                outcome=_outcome(exit_),
+                outcome=ending.outcome(exit_),
+                code=str(exit_.code) if exit_.failure else "",
                 reason=reason,
             )
         )
@@ -363,29 +395,3 @@ def _told_by(assertion: Assertion, entry: Entry) -> Entry:
         source=str(assertion.source),
         user_endpoint=assertion.user_endpoint,
     )
-
-
-def _outcome(exit_: Exit) -> str:
-    if exit_.failure:
-        return "never ran"
-    if exit_.signal:
-        return "killed"
-    return "failed" if exit_.exit_code else "clean"
-
-
-def _reason(exit_: Exit) -> str:
-    how = f"signal {exit_.signal}" if exit_.signal else f"exit code {exit_.exit_code}"
-    if exit_.failure:
-        return f"{how}; {exit_.failure}"
-    if exit_.left:
-        return f"{how}; {exit_.left} of its processes would not be killed"
-    return how
-
-
-def _tail(exit_: Exit) -> str:
-    text = exit_.tail.decode("utf-8", "replace")
-    if not exit_.failure:
-        return text
-    # It never ran, so it could not say so itself in the way that the manager reads.
-    fatal = {"code": str(StartFailedError.code), "message": exit_.public or StartFailedError.public}
-    return f"{text}\n{json.dumps({'fatal': fatal})}\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -21,6 +22,7 @@ from chamberlain_endpoint.launcher.settings import (
     MappingSettings,
     Mode,
     OnWriteFailure,
+    PamSettings,
     PolicySettings,
     RuntimeKind,
 )
@@ -33,6 +35,9 @@ _KEY_BYTES: Final = 32
 _LEAST_AUDIT_BYTES: Final = 4096
 _LEAST_EXTERNAL_S: Final = 0.1
 _MOST_EXTERNAL_S: Final = 10.0
+_LEAST_PAM_S: Final = 0.1
+_MOST_PAM_S: Final = 300.0
+_PAM_SERVICE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 class ConfigRefusedError(ChamberlainError):
@@ -94,10 +99,12 @@ def parse(content: bytes) -> LauncherSettings:
         python=table.path("python", sys.executable),
         path=table.text("path", USUAL_PATH),
         owner_identity=_uuid(table, "owner_identity", required=False),
+        audit_tasks=table.truth("audit_tasks", default=True),
         policy=_policy(table),
         audit=_audit(table),
         mapping=_mapping(table),
         runtime=runtime_config.parse(table.table("runtime")),
+        pam=_pam(table),
     )
     table.refuse_unknown()
     faults += _faults_across(settings)
@@ -188,24 +195,55 @@ def _mapping(table: Table) -> MappingSettings:
     return settings
 
 
+def _pam(table: Table) -> PamSettings:
+    pam, usual = table.table("pam"), PamSettings()
+    settings = PamSettings(
+        enable=pam.truth("enable", default=usual.enable),
+        service=pam.text("service", usual.service),
+        timeout_s=pam.number("timeout_s", usual.timeout_s, least=_LEAST_PAM_S),
+    )
+    if settings.timeout_s > _MOST_PAM_S:
+        pam.fault("timeout_s", f"must be {_MOST_PAM_S:g} or less")
+    if not _PAM_SERVICE.fullmatch(settings.service):
+        pam.fault("service", "must be the name of a file in /etc/pam.d, without a folder")
+    pam.refuse_unknown()
+    return settings
+
+
 def _faults_across(settings: LauncherSettings) -> list[str]:
     faults = []
     if len(bytes(settings.socket)) > _MAX_SOCKET_PATH_BYTES:
         faults.append(f"socket has a path above {_MAX_SOCKET_PATH_BYTES} bytes; the kernel's limit")
-    if settings.mode is Mode.MULTI:
-        if settings.identity_mapping is None:
-            faults.append("identity_mapping is missing: without it nobody can come in")
-        if not settings.manager_user:
-            faults.append("manager_user is missing: nobody could speak on the socket")
-        if settings.owner_identity:
-            faults.append('owner_identity is for mode = "single" only')
-    else:
-        if not settings.owner_identity:
-            faults.append("owner_identity is missing: without it nobody can come in")
-        if settings.identity_mapping is not None:
-            faults.append('identity_mapping is for mode = "multi" only')
-        if settings.runtime.kind is RuntimeKind.CONTAINER:
-            faults.append('runtime.kind = "container" is for mode = "multi" only')
-        if settings.mapping.external_account:
-            faults.append('mapping.external_account is for mode = "multi" only')
+    faults += (
+        _faults_of_multi(settings) if settings.mode is Mode.MULTI else _faults_of_single(settings)
+    )
+    return faults
+
+
+def _faults_of_multi(settings: LauncherSettings) -> list[str]:
+    faults = []
+    if settings.identity_mapping is None:
+        faults.append("identity_mapping is missing: without it nobody can come in")
+    if not settings.manager_user:
+        faults.append("manager_user is missing: nobody could speak on the socket")
+    if settings.owner_identity:
+        faults.append('owner_identity is for mode = "single" only')
+    if settings.pam.enable and settings.runtime.kind is RuntimeKind.CONTAINER:
+        # Accepted, it would let in whom the site's PAM refuses.
+        faults.append('pam.enable needs runtime.kind = "process": containers get no PAM session')
+    return faults
+
+
+def _faults_of_single(settings: LauncherSettings) -> list[str]:
+    faults = []
+    if not settings.owner_identity:
+        faults.append("owner_identity is missing: without it nobody can come in")
+    if settings.identity_mapping is not None:
+        faults.append('identity_mapping is for mode = "multi" only')
+    if settings.runtime.kind is RuntimeKind.CONTAINER:
+        faults.append('runtime.kind = "container" is for mode = "multi" only')
+    if settings.mapping.external_account:
+        faults.append('mapping.external_account is for mode = "multi" only')
+    if settings.pam.enable:
+        faults.append('pam.enable is for mode = "multi" only: a session needs root')
     return faults

@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,13 @@ from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.server import Server
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, RuntimeKind
+from chamberlain_endpoint.launcher.settings import (
+    LauncherSettings,
+    Mode,
+    OnWriteFailure,
+    RuntimeKind,
+)
+from chamberlain_endpoint.launcher.task_audit import TaskAudit
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
 
@@ -99,6 +106,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
         stack.callback(used.close)
         loop = Loop()
         stack.callback(loop.close)
+        tasks = _task_audit(loop, settings, stack)
         runtime = make_runtime(loop, settings)
         stack.callback(runtime.close)
 
@@ -117,6 +125,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
                 runtime=runtime,
                 audit=audit,
                 mapping_state=mapping_state,
+                note_tasks=tasks.add,
             ),
         )
         authority.open()
@@ -127,6 +136,17 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
         _log.info("serving", extra={"event": "launcher.serving", "endpoint": settings.endpoint_id})
         loop.run()
     _log.info("left", extra={"event": "launcher.left", "endpoint": settings.endpoint_id})
+
+
+def _task_audit(loop: Loop, settings: LauncherSettings, stack: contextlib.ExitStack) -> TaskAudit:
+    # What happened elsewhere cannot be refused any more: losses are counted instead.
+    kept = replace(settings.audit, on_write_failure=OnWriteFailure.CONTINUE)
+    log = AuditLog(settings.state_dir / "tasks.log", kept)
+    log.open()
+    stack.callback(log.close)
+    tasks = TaskAudit(loop, log)
+    stack.callback(tasks.flush)
+    return tasks
 
 
 def _leave_on_signal(

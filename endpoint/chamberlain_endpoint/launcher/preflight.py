@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chamberlain_endpoint.identity.mapper import Mapper, OwnerMapper
 from chamberlain_endpoint.identity.rules import MappingRefusedError
-from chamberlain_endpoint.launcher import accounts, config, trusted_file
+from chamberlain_endpoint.launcher import accounts, config, pam_service, trusted_file
 from chamberlain_endpoint.launcher.config import ConfigRefusedError
 from chamberlain_endpoint.launcher.external import ProgramRunner
 from chamberlain_endpoint.launcher.mapping_file import IN_FORCE, MappingFile
@@ -122,6 +122,7 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
             faults.append("manager_user must not be root: the manager talks to the network")
     for step in _closed_steps(settings.python, Path(os.path.realpath(settings.python))):
         faults.append(f"python: accounts cannot pass {step}; choose another, or chmod o+rx it")
+    faults += pam_service.faults(settings.pam, owners)
     assert settings.identity_mapping is not None
     runner = _runner(settings, owners, uid, faults)
     names = _denied_names(settings)

@@ -41,7 +41,7 @@ def parse(runtime: Table) -> RuntimeSettings:
         python=runtime.path("python", str(usual.python)),
         network=runtime.text("network", usual.network),
         mounts=_mounts(runtime),
-        mounts_home=runtime.truth("mounts_home", usual.mounts_home),
+        mounts_home=runtime.truth("mounts_home", default=usual.mounts_home),
         known_accounts=runtime.texts("known_accounts", usual.known_accounts),
         subordinate_first=runtime.whole(
             "subordinate_first", usual.subordinate_first, least=_SYSTEM_IDS
@@ -52,7 +52,7 @@ def parse(runtime: Table) -> RuntimeSettings:
         limits=_limits(runtime.table("limits"), Limits()),
         group_limits=_limits_by_name(runtime, "group_limits"),
         account_limits=_limits_by_name(runtime, "account_limits"),
-        ends_with_launcher=runtime.truth("ends_with_launcher", usual.ends_with_launcher),
+        ends_with_launcher=runtime.truth("ends_with_launcher", default=usual.ends_with_launcher),
     )
     _check_across(runtime, settings)
     runtime.refuse_unknown()

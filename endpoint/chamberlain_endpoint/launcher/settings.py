@@ -53,6 +53,24 @@ class MappingSettings:
     external_timeout_s: float = 5.0
 
 
+PAM_SERVICE: Final = "chamberlain-endpoint"
+"""The service whose file `configure` can install."""
+
+
+@dataclass(frozen=True, slots=True)
+class PamSettings:
+    """Whether a user endpoint has a session of the host's PAM stack around it.
+
+    Attributes:
+        service: name of the file in /etc/pam.d.
+        timeout_s: how long its modules may take until the session is open.
+    """
+
+    enable: bool = False
+    service: str = PAM_SERVICE
+    timeout_s: float = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
     """Which accounts may run user endpoints, and how many.
@@ -171,6 +189,7 @@ class LauncherSettings:
         python: interpreter of the user endpoints.
         path: their PATH.
         owner_identity: the only identity that is let in; empty in the multi-user form.
+        audit_tasks: user endpoints tell of their tasks, for the audit log.
     """
 
     mode: Mode
@@ -184,7 +203,9 @@ class LauncherSettings:
     python: Path = Path(sys.executable)
     path: str = USUAL_PATH
     owner_identity: str = ""
+    audit_tasks: bool = True
     policy: PolicySettings = field(default_factory=PolicySettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    pam: PamSettings = field(default_factory=PamSettings)

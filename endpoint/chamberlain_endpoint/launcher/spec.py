@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
-from chamberlain_endpoint.launcher.settings import LauncherSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
@@ -42,6 +42,8 @@ class LaunchSpec:
         state_dir: a folder of the account's own, made by the runtime; the working directory.
         first_line: what stands first on standard input, with its newline. A secret.
         image: name of the image that the site's template chose; empty is the usual one.
+        pam: the session to open around it.
+        tells_tasks: its standard output are records of its tasks (`chamberlain_wire.claims`).
     """
 
     user_endpoint: str
@@ -52,6 +54,8 @@ class LaunchSpec:
     state_dir: Path
     first_line: bytes = field(repr=False)
     image: str = ""
+    pam: PamSettings = field(default_factory=PamSettings)
+    tells_tasks: bool = False
 
 
 def build(
@@ -77,6 +81,7 @@ def build(
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
+        "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,
             "username": admitted.username,
@@ -93,6 +98,8 @@ def build(
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
         image=image,
+        pam=settings.pam,
+        tells_tasks=settings.audit_tasks,
     )
 
 

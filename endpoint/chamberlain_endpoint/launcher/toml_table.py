@@ -47,7 +47,7 @@ class Table:
             self.fault(name, f"must be {least} or more")
         return int(value)
 
-    def truth(self, name: str, default: bool) -> bool:
+    def truth(self, name: str, *, default: bool) -> bool:
         """Return true or false."""
         return bool(self._take(name, (bool,), "true or false", default))
 

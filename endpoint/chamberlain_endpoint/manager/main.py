@@ -37,6 +37,7 @@ from chamberlain_endpoint.manager.steps import Steps
 from chamberlain_endpoint.manager.watcher import Watcher
 from chamberlain_wire import logs
 from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.topology import FEATURE_CONTROL
 
 # Not `__name__`: that is `__main__` here, and no logger of ours.
 log = logging.getLogger("chamberlain_endpoint.manager.main")
@@ -69,7 +70,7 @@ class Manager:
             self._records,
             period_s=settings.heartbeat_period,
             on_fatal=self.fail,
-            state=lambda: {"site_digest": digest.now()},
+            state=lambda: {"site_digest": digest.now(), FEATURE_CONTROL: "1"},
         )
         self._steps = Steps(self._records, launcher, preparer, on_event=self._heartbeat.soon)
         self._reconciler = Reconciler(self._steps, self._records, on_fatal=self.fail)

@@ -19,6 +19,8 @@ from chamberlain_endpoint.rendered import engines, providers
 from chamberlain_endpoint.rendered.base import Checked
 from chamberlain_endpoint.rendered.engines import Engine
 from chamberlain_endpoint.rendered.faults import ConfigInvalidError, sentences
+from chamberlain_endpoint.rendered.launchers import LAUNCHERS
+from chamberlain_endpoint.rendered.words import ShellText
 from chamberlain_wire.errors import InvalidIdError
 from chamberlain_wire.ids import parse_function_id
 from chamberlain_wire.limits import MAX_RENDERED_CONFIG_BYTES
@@ -47,13 +49,18 @@ class UserEndpointConfig(Checked):
     """All that a user endpoint may be told. Durations are seconds.
 
     Attributes:
+        engine: what runs the tasks.
+        heartbeat_period: between two signs of life.
         heartbeat_threshold: silence after which the hub counts it as gone.
         idle_heartbeats_soft: leave after so many heartbeats without a task; 0 is never.
         idle_heartbeats_hard: leave after so many heartbeats in which no task ended although
             some run; only when `idle_heartbeats_soft` is above 0.
         endpoint_setup: shell text that runs before tasks are taken.
         endpoint_teardown: shell text that runs after the last.
+        paths: where files are.
         allowed_functions: ids of the functions that may run here; None is all.
+        debug: the log tells more.
+        display_name: what people see.
         container_image: name of the image to run in, one of those that the launcher's settings
             allow; None is the site's usual one. Without containers it is not used.
         amqp_port: accepted and not used: our hub's credentials name the port.
@@ -64,8 +71,8 @@ class UserEndpointConfig(Checked):
     heartbeat_threshold: PositiveFloat = 120.0
     idle_heartbeats_soft: NonNegativeInt = 0
     idle_heartbeats_hard: NonNegativeInt = 5760
-    endpoint_setup: str | None = None
-    endpoint_teardown: str | None = None
+    endpoint_setup: ShellText | None = None
+    endpoint_teardown: ShellText | None = None
     paths: Paths = Paths()
     allowed_functions: list[str] | None = None
     debug: bool = False
@@ -99,9 +106,8 @@ _TAGGED: Final[dict[str, type[BaseModel]]] = {
     "GlobusComputeEngine": engines.HtexEngine,
     "ParslEngine": engines.HtexEngine,
     "HighThroughputEngine": engines.HtexEngine,
-    "SimpleLauncher": providers.SimpleLauncher,
-    "SingleNodeLauncher": providers.SingleNodeLauncher,
-    "WrappedLauncher": providers.WrappedLauncher,
+    "GlobusMPIEngine": engines.MpiEngine,
+    **{model.__name__: model for model in (*LAUNCHERS, *providers.PROVIDERS)},
     # A text has no keys; this only keeps the validator's own word out of the path.
     providers.PLAIN_ADDRESS: Checked,
     "address_by_interface": providers.AddressByInterface,

@@ -9,16 +9,42 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from chamberlain_endpoint.rendered.base import Checked
-from chamberlain_endpoint.rendered.providers import Address, JobStatusKwargs, LocalProvider
+from chamberlain_endpoint.rendered.providers import (
+    Address,
+    JobStatusKwargs,
+    LocalProvider,
+    Provider,
+    Strategy,
+)
+from chamberlain_endpoint.rendered.words import (
+    Accelerator,
+    Folder,
+    Host,
+    Image,
+    ShellText,
+)
 from chamberlain_wire.limits import MAX_TASK_OUTPUT_BYTES, TASK_OUTPUT_BYTES
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 PortRange = tuple[Port, Port]
+
+ContainerType = Literal["apptainer", "docker", "singularity", "podman", "podman-hpc", "custom"]
+
+REFUSED: Final = {
+    "launch_cmd": "the command of the workers is Chamberlain's own; say what comes before it "
+    "in worker_init or in a WrappedLauncher",
+    "interchange_launch_cmd": "the interchange is started by Chamberlain; leave it out",
+    "storage_access": "files are not staged by the engine; leave it out",
+    "manager_selector": "tasks go to whichever workers are free; leave it out",
+    "remote_monitoring_radio": "Parsl's monitoring does not run here; leave it out",
+}
+"""Arguments of Parsl's executor that are refused, and why."""
 
 
 class _TaskRules(Checked):
@@ -37,7 +63,7 @@ class _TaskRules(Checked):
             GC_TASK_TIMEOUT in the environment says, and no limit without it.
     """
 
-    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
     max_retries_on_system_failure: NonNegativeInt = 0
     working_dir: str = Field(default="tasks_working_dir", min_length=1)
     run_in_sandbox: bool = False
@@ -70,30 +96,60 @@ class ProcessPoolEngine(_TaskRules):
 
     Attributes:
         max_workers: None is the number of cores.
+        max_tasks_per_child: must be None: a worker stays, and ends with the user endpoint.
     """
 
     type: Literal["ProcessPoolEngine"] = "ProcessPoolEngine"
     max_workers: PositiveInt | None = None
+    max_tasks_per_child: None = None
+
+    @field_validator("max_tasks_per_child", mode="before")
+    @classmethod
+    def _workers_stay(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("workers are not replaced after a number of tasks; leave it out")
+        return value
 
 
-class HtexEngine(_TaskRules):
+class _Htex(_TaskRules):
     """Tasks run in Parsl's high-throughput executor, on blocks of nodes.
 
-    Keys are those of the executor; `None` is its own default. Whichever of its names was
-    written, it is called GlobusComputeEngine afterwards.
+    Keys are those of the executor; `None` is its own default.
 
     Attributes:
+        provider: where blocks come from.
+        address: where workers find the interchange; None is this host itself with
+            LocalProvider, and the address of the default route with all others.
+        loopback_address: where the interchange finds the user endpoint.
+        worker_port: None is a free port of `worker_port_range`.
+        worker_port_range: first port, and the one behind the last.
+        interchange_port_range: of the ports towards the user endpoint.
+        worker_debug: workers log everything.
+        cores_per_worker: cores that one worker needs.
+        mem_per_worker: GB that one worker needs.
+        max_workers_per_node: most workers on a node.
+        cpu_affinity: `none`, `block`, `block-reverse`, `alternating` or `list:0,1:2,3`.
+        available_accelerators: their number or names; each worker gets one.
+        prefetch_capacity: tasks that a node takes beyond its workers.
+        heartbeat_period: seconds; also how late a dead worker may be noticed.
+        heartbeat_threshold: seconds of silence after which the other side is lost.
+        drain_period: seconds after which workers take no more tasks and end.
+        poll_period: milliseconds.
+        address_probe_timeout: seconds to find the interchange.
+        worker_logdir_root: folder of the workers' logs.
         encrypted: traffic between interchange and workers (CurveZMQ).
         strategy: older spelling of `job_status_kwargs.strategy`.
-        heartbeat_period: seconds; also how late a dead worker may be noticed.
+        job_status_kwargs: when blocks are added and given back.
+        block_error_handler: accepted; a block that fails is always told of.
+        container_type: run the workers in a container of this kind.
+        container_uri: the image.
+        container_cmd_options: shell text of the site's, before the image. With `custom` the
+            whole command, with `{EXECUTOR_RUNDIR}` and `{EXECUTOR_LAUNCH_CMD}`.
     """
 
-    type: Literal["GlobusComputeEngine", "ParslEngine", "HighThroughputEngine"] = (
-        "GlobusComputeEngine"
-    )
-    provider: LocalProvider = LocalProvider()
+    provider: Provider = LocalProvider()
     address: Address | None = None
-    loopback_address: str = "127.0.0.1"
+    loopback_address: Host = "127.0.0.1"
     worker_port: Port | None = None
     worker_port_range: PortRange = (54000, 55000)
     interchange_port_range: PortRange = (55000, 56000)
@@ -104,31 +160,38 @@ class HtexEngine(_TaskRules):
     cpu_affinity: str = Field(
         default="none", pattern=r"^(none|block|block-reverse|alternating|list:[0-9,:-]+)$"
     )
-    available_accelerators: NonNegativeInt | list[str] = Field(default_factory=list)
+    available_accelerators: NonNegativeInt | list[Accelerator] = Field(default_factory=list)
     prefetch_capacity: NonNegativeInt = 0
     heartbeat_period: PositiveInt | None = None
     heartbeat_threshold: PositiveInt | None = None
     drain_period: PositiveInt | None = None
     poll_period: PositiveInt | None = None
     address_probe_timeout: PositiveInt | None = None
-    worker_logdir_root: str | None = None
+    worker_logdir_root: Folder | None = None
     encrypted: bool = True
-    strategy: Literal["simple", "htex_auto_scale", "none"] | None = None
+    strategy: Strategy | None = None
     job_status_kwargs: JobStatusKwargs = JobStatusKwargs()
-    container_type: None = None
-    container_uri: None = None
-    container_cmd_options: None = None
+    block_error_handler: bool = True
+    container_type: ContainerType | None = None
+    container_uri: Image | None = None
+    container_cmd_options: ShellText | None = None
+    launch_cmd: None = None
+    interchange_launch_cmd: None = None
+    storage_access: None = None
+    manager_selector: None = None
+    remote_monitoring_radio: None = None
 
-    @field_validator("type")
+    @model_validator(mode="before")
     @classmethod
-    def _one_name(cls, _value: str) -> str:
-        return "GlobusComputeEngine"
+    def _older_spellings(cls, given: Any) -> Any:
+        """Take what older releases of the public agent wrote: see `older_keys`."""
+        return older_keys(given)[0] if isinstance(given, dict) else given
 
-    @field_validator("container_type", "container_uri", "container_cmd_options", mode="before")
+    @field_validator(*REFUSED, mode="before")
     @classmethod
-    def _no_container(cls, value: Any) -> Any:
+    def _not_ours(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None:
-            raise ValueError("workers in containers are not supported by this version")
+            raise ValueError(REFUSED[str(info.field_name)])
         return value
 
     @field_validator("worker_port_range", "interchange_port_range")
@@ -148,9 +211,93 @@ class HtexEngine(_TaskRules):
             )
         return self
 
+    @model_validator(mode="after")
+    def _whole_container(self) -> Self:
+        kind, options = self.container_type, self.container_cmd_options
+        if kind is None:
+            if self.container_uri or options:
+                raise ValueError("container_uri and container_cmd_options need a container_type")
+            return self
+        if self.provider.type in _HAVE_IMAGES:
+            raise ValueError(f"{self.provider.type} has an image of its own: leave container_* out")
+        if kind == "custom" and "{EXECUTOR_LAUNCH_CMD}" not in (options or ""):
+            raise ValueError(
+                "container_type: custom needs container_cmd_options with {EXECUTOR_LAUNCH_CMD}"
+            )
+        if kind != "custom" and not self.container_uri:
+            raise ValueError(f"container_type: {kind} needs container_uri, the image")
+        return self
+
+
+class HtexEngine(_Htex):
+    """Tasks run in Parsl's high-throughput executor, on blocks of nodes.
+
+    Whichever of its names was written, it is called GlobusComputeEngine afterwards.
+    """
+
+    type: Literal["GlobusComputeEngine", "ParslEngine", "HighThroughputEngine"] = (
+        "GlobusComputeEngine"
+    )
+
+    @field_validator("type")
+    @classmethod
+    def _one_name(cls, _value: str) -> str:
+        return "GlobusComputeEngine"
+
+
+class MpiEngine(_Htex):
+    """Tasks are MPI programs that share the nodes of a block.
+
+    Attributes:
+        mpi_launcher: starts a task's program.
+        max_workers_per_block: tasks that share a block.
+    """
+
+    type: Literal["GlobusMPIEngine"] = "GlobusMPIEngine"
+    mpi_launcher: Literal["mpiexec", "srun", "aprun"] = "mpiexec"
+    max_workers_per_block: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _one_pool_a_block(self) -> Self:
+        launcher = getattr(self.provider, "launcher", None)
+        if launcher is not None and launcher.type != "SimpleLauncher":
+            raise ValueError(
+                f"GlobusMPIEngine needs provider.launcher of type SimpleLauncher, not "
+                f"{launcher.type}: each task starts its program on the nodes by itself"
+            )
+        return self
+
+
+def older_keys(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return an engine's keys in today's spelling, and old key -> the one that it became.
+
+    `max_workers` was `max_workers_per_node`; `strategy` was a mapping with `type` and
+    `max_idletime`.
+    """
+    keys, became = dict(given), {}
+    if "max_workers" in keys and "max_workers_per_node" not in keys:
+        keys["max_workers_per_node"] = keys.pop("max_workers")
+        became["max_workers"] = "max_workers_per_node"
+    older = keys.get("strategy")
+    if isinstance(older, dict) and older.get("type", "SimpleStrategy") in _OLD_STRATEGIES:
+        rules = {name: value for name, value in older.items() if name != "type"}
+        rules["strategy"] = _OLD_STRATEGIES[older.get("type", "SimpleStrategy")]
+        keys["job_status_kwargs"] = rules | (keys.get("job_status_kwargs") or {})
+        del keys["strategy"]
+        became["strategy"] = "job_status_kwargs"
+    return keys, became
+
+
+_OLD_STRATEGIES: Final = {"SimpleStrategy": "simple", "NoneStrategy": "none"}
+_HAVE_IMAGES: Final = (
+    "AWSProvider",
+    "AzureProvider",
+    "GoogleCloudProvider",
+    "KubernetesProvider",
+)
 
 Engine = Annotated[
-    ThreadPoolEngine | ProcessPoolEngine | HtexEngine,
+    ThreadPoolEngine | ProcessPoolEngine | HtexEngine | MpiEngine,
     Field(discriminator="type"),
 ]
 
@@ -160,5 +307,6 @@ ENGINE_TYPES: Final = (
     "GlobusComputeEngine",
     "ParslEngine",
     "HighThroughputEngine",
+    "GlobusMPIEngine",
 )
 """Every word that `engine.type` may be."""

@@ -9,11 +9,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from chamberlain_endpoint.rendered.providers import NOT_YET
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 MAX_FAULTS: Final = 20
 _SHOWN_CHARS: Final = 60
+_ASK_OUTSIDE: Final = ("address_by_query",)
 
 
 class ConfigInvalidError(ChamberlainError):
@@ -90,8 +90,11 @@ def _at(where: str, error: ErrorDetails) -> str:
 
 def _unknown_type(where: str, word: str, expected: str) -> str:
     known = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
-    if word in NOT_YET:
-        return f"{where}.type: {word} is not supported by this version; {', '.join(known)} is"
+    if word in _ASK_OUTSIDE:
+        return (
+            f"{where}.type: {word} asks a web service outside the site, which is never done; "
+            "address_by_interface, address_by_route and address_by_hostname do not"
+        )
     hint = nearest(word, known) or f", known are {', '.join(known)}"
     return f"{where}.type: {_short(word)} is not known{hint}"
 

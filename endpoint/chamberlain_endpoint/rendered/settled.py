@@ -11,6 +11,15 @@ from typing import Literal
 
 import msgspec
 
+from chamberlain_endpoint.rendered.settled_nodes import (
+    LocalLauncher,
+    LocalProvider,
+    Provider,
+    Settled,
+    SimpleLauncher,
+    SingleNodeLauncher,
+    WrappedLauncher,
+)
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 
@@ -18,48 +27,6 @@ class NotSettledError(ChamberlainError):
     """It is not what `to_json` writes. Let `parse` look at it, which also says what is wrong."""
 
     code = ErrorCode.CONFIG_INVALID
-
-
-class _Settled(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"
-):
-    @property
-    def type(self) -> str:
-        """The word that chose it."""
-        return str(self.__struct_config__.tag)
-
-
-class SimpleLauncher(_Settled, frozen=True, kw_only=True, tag="SimpleLauncher"):
-    """See `providers.SimpleLauncher`."""
-
-    debug: bool
-
-
-class SingleNodeLauncher(_Settled, frozen=True, kw_only=True, tag="SingleNodeLauncher"):
-    """See `providers.SingleNodeLauncher`."""
-
-    debug: bool
-    fail_on_any: bool
-
-
-class WrappedLauncher(_Settled, frozen=True, kw_only=True, tag="WrappedLauncher"):
-    """See `providers.WrappedLauncher`."""
-
-    debug: bool
-    prepend: str
-
-
-class LocalProvider(_Settled, frozen=True, kw_only=True, tag="LocalProvider"):
-    """See `providers.LocalProvider`."""
-
-    init_blocks: int
-    min_blocks: int
-    max_blocks: int
-    nodes_per_block: int
-    parallelism: float
-    worker_init: str
-    cmd_timeout: int
-    launcher: SimpleLauncher | SingleNodeLauncher | WrappedLauncher
 
 
 class JobStatusKwargs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +37,7 @@ class JobStatusKwargs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     strategy_period: float
 
 
-class _TaskRules(_Settled, frozen=True, kw_only=True):
+class _TaskRules(Settled, frozen=True, kw_only=True):
     label: str | None
     max_retries_on_system_failure: int
     working_dir: str
@@ -90,6 +57,7 @@ class ProcessPoolEngine(_TaskRules, frozen=True, kw_only=True, tag="ProcessPoolE
     """See `engines.ProcessPoolEngine`."""
 
     max_workers: int | None
+    max_tasks_per_child: None
 
 
 class HtexEngine(_TaskRules, frozen=True, kw_only=True, tag="GlobusComputeEngine"):
@@ -99,7 +67,7 @@ class HtexEngine(_TaskRules, frozen=True, kw_only=True, tag="GlobusComputeEngine
         address: itself, or `type` and arguments of the way to find it.
     """
 
-    provider: LocalProvider
+    provider: Provider
     address: str | dict[str, str] | None
     loopback_address: str
     worker_port: int | None
@@ -121,12 +89,44 @@ class HtexEngine(_TaskRules, frozen=True, kw_only=True, tag="GlobusComputeEngine
     encrypted: bool
     strategy: Literal["simple", "htex_auto_scale", "none"] | None
     job_status_kwargs: JobStatusKwargs
-    container_type: None
-    container_uri: None
-    container_cmd_options: None
+    block_error_handler: bool
+    container_type: str | None
+    container_uri: str | None
+    container_cmd_options: str | None
+    launch_cmd: None
+    interchange_launch_cmd: None
+    storage_access: None
+    manager_selector: None
+    remote_monitoring_radio: None
 
 
-Engine = ThreadPoolEngine | ProcessPoolEngine | HtexEngine
+class MpiEngine(HtexEngine, frozen=True, kw_only=True, tag="GlobusMPIEngine"):
+    """See `engines.MpiEngine`."""
+
+    mpi_launcher: str
+    max_workers_per_block: int
+
+
+Engine = ThreadPoolEngine | ProcessPoolEngine | HtexEngine | MpiEngine
+
+__all__ = [
+    "Engine",
+    "HtexEngine",
+    "JobStatusKwargs",
+    "LocalLauncher",
+    "LocalProvider",
+    "MpiEngine",
+    "NotSettledError",
+    "Paths",
+    "ProcessPoolEngine",
+    "Provider",
+    "SimpleLauncher",
+    "SingleNodeLauncher",
+    "ThreadPoolEngine",
+    "UserEndpoint",
+    "WrappedLauncher",
+    "read",
+]
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +150,7 @@ class UserEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_functions: list[str] | None
     debug: bool
     display_name: str | None
+    container_image: str | None
     amqp_port: int | None
 
 

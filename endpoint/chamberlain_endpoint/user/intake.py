@@ -25,10 +25,15 @@ class FunctionNotAllowedError(ChamberlainError):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A task that came, and the delivery to acknowledge when its result is out."""
+    """A task that came, and the delivery to acknowledge when its result is out.
+
+    Attributes:
+        function: id of its function, as the hub named it; empty: it named none.
+    """
 
     job: Job
     delivery: Delivery
+    function: str = ""
 
     @property
     def task_id(self) -> TaskId:
@@ -42,11 +47,15 @@ class Turned:
 
     Attributes:
         task_id: None when not even that could be read; drop the delivery.
+        function: as in `Arrival`.
+        buffer: its packed function and payload, as far as it could be read.
     """
 
     task_id: TaskId | None
     error: ChamberlainError
     delivery: Delivery
+    function: str = ""
+    buffer: str = ""
 
 
 def read(
@@ -58,9 +67,11 @@ def read(
         allowed: functions that may run here; None is all.
     """
     task_id: TaskId | None = None
+    buffer = ""
     try:
         task_id = _named(delivery)
         task = decode(delivery.body, Task)
+        buffer = task.task_buffer
         if task_id is None:
             task_id = parse_task_id(task.task_id)
         elif task_id != parse_task_id(task.task_id):
@@ -76,13 +87,20 @@ def read(
             timeout_s=timeout_s,
         )
     except ChamberlainError as error:
-        return Turned(task_id, error, delivery)
-    return Arrival(job, delivery)
+        return Turned(task_id, error, delivery, _function(delivery), buffer)
+    return Arrival(job, delivery, _function(delivery))
 
 
 def _named(delivery: Delivery) -> TaskId | None:
     text = delivery.headers.get(topology.HEADER_TASK)
     return None if text is None else parse_task_id(text)
+
+
+def _function(delivery: Delivery) -> str:
+    try:
+        return parse_function_id(str(delivery.headers.get(topology.HEADER_FUNCTION) or ""))
+    except InvalidIdError:
+        return ""
 
 
 def _check_allowed(delivery: Delivery, allowed: Collection[FunctionId] | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, assert_never
 
@@ -23,7 +23,9 @@ from chamberlain_endpoint.engine.port import (
     Report,
     Returned,
 )
-from chamberlain_endpoint.user.heartbeat import Heartbeat, Load
+from chamberlain_endpoint.user.claims import Claims
+from chamberlain_endpoint.user.control import Control
+from chamberlain_endpoint.user.heartbeat import MOST_TRANSITIONS, Heartbeat, Load
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.ledger import Ledger, Turn
 from chamberlain_endpoint.user.results import Confirmed, Results, Unconfirmed
@@ -65,12 +67,14 @@ class Settings:
     """What the loop needs to know.
 
     Attributes:
+        control_queue: where the hub's orders come; empty when it gave us none.
         grace_s: how long running tasks may go on when it is time to leave.
     """
 
     task_queue: str
     terms: Terms
     idle: Idle
+    control_queue: str = ""
     heartbeat_period_s: float = 30.0
     grace_s: float = 7.0
 
@@ -84,7 +88,9 @@ class Parts:
     engine: Engine
     ledger: Ledger
     results: Results
+    control: Control
     heartbeat: Heartbeat
+    claims: Claims = field(default_factory=lambda: Claims(None))
 
 
 class Loop:
@@ -99,6 +105,7 @@ class Loop:
             engine=parts.engine,
             ledger=parts.ledger,
             results=parts.results,
+            claims=parts.claims,
         )
         self._idle = settings.idle
         self._moves_seen = 0
@@ -123,7 +130,15 @@ class Loop:
         return self._finish()
 
     def _events(self) -> list[Event]:
-        deadline = min(self._beat_at, self._leave_at)
+        due_at = self._work.started.due_at() if self._may_tell() else None
+        waits_until = self._parts.control.waits_until
+        deadline = min(
+            self._beat_at,
+            self._leave_at,
+            self._parts.claims.due_at,
+            _NEVER if due_at is None else due_at,
+            _NEVER if waits_until is None else waits_until,
+        )
         timeout_s = None if deadline == _NEVER else max(0.0, deadline - time.monotonic())
         inbox = self._parts.inbox
         events: list[Event] = []
@@ -138,15 +153,22 @@ class Loop:
     def _turn(self, events: list[Event]) -> None:
         turn = Turn()
         deliveries: list[Delivery] = []
+        control = self._parts.control
         for event in events:
-            if isinstance(event, Delivery):
-                deliveries.append(event)
-            else:
+            if not isinstance(event, Delivery):
                 self._on_event(event, turn)
+            elif control.is_order(event):
+                self._work.cancel(control.read(event), turn)
+            else:
+                deliveries.append(event)
         self._work.take(deliveries, turn)
+        self._work.held = control.waits(now_s=time.monotonic())
         self._work.act(turn)
+        control.done()
         if time.monotonic() >= self._beat_at:
             self._beat()
+        elif self._may_tell():
+            self._tell_started()
 
     def _on_event(self, event: Link | Report | Confirmed | Unconfirmed | Stop, turn: Turn) -> None:
         match event:
@@ -155,7 +177,7 @@ class Loop:
             case Lost():
                 self._work.lost(event, turn)
             case Returned():
-                self._work.returned(event)
+                self._work.returned(event, turn)
             case Confirmed() | Unconfirmed():
                 if self._parts.results.note(event):
                     turn.confirmed.append(event.task_id)
@@ -177,7 +199,10 @@ class Loop:
             if not self._consuming and self._stop is None:
                 self._consuming = True
                 put = self._parts.inbox.put
+                if self._settings.control_queue:
+                    self._parts.broker.consume(self._settings.control_queue, put, exclusive=True)
                 self._parts.broker.consume(self._settings.task_queue, put, exclusive=True)
+            self._parts.control.ask(now_s=self._up_since)
             self._beat_at = time.monotonic()
             return
         self._up_since = None
@@ -207,13 +232,26 @@ class Loop:
         if self._up_since is not None:
             parts.results.again()
             load = Load(waiting=work.waiting, running=work.running, taken=work.taken)
-            report = parts.heartbeat.report(parts.engine.status(), load, work.started)
+            report = parts.heartbeat.report(
+                parts.engine.status(), load, work.started.all(), roll=parts.control.roll
+            )
             parts.broker.publish(report)
             if now_s - self._up_since > _KEEP_CONFIRMED_S:
                 parts.ledger.prune(confirmed_before=time.time() - _KEEP_CONFIRMED_S)
         leave = self._idle.verdict(tasks=work.waiting + work.running + len(parts.results))
         if leave is not None:
             self._on_stop(Stop(leave.value))
+
+    def _may_tell(self) -> bool:
+        # A hub that gave us no control queue takes every report for a heartbeat.
+        return self._up_since is not None and bool(self._settings.control_queue)
+
+    def _tell_started(self) -> None:
+        started = self._work.started
+        due_at, now_s = started.due_at(), time.monotonic()
+        if due_at is not None and due_at <= now_s:
+            told = started.take(now_s=now_s, most=MOST_TRANSITIONS)
+            self._parts.broker.publish(self._parts.heartbeat.running(told))
 
     def _done(self) -> bool:
         if self._stop is None:
@@ -229,4 +267,5 @@ class Loop:
             while len(parts.results) and time.monotonic() < self._leave_at:
                 self._turn(self._events())
             parts.broker.publish(parts.heartbeat.last())
+        parts.claims.flush()
         return Exit.LEFT if self._stop is None else self._stop.code

@@ -19,11 +19,11 @@ _FAILED = 70
 
 def main() -> None:
     """Run the user endpoint and end the process with its exit code."""
-    lease, errors = _private_streams()
+    lease, told, errors = _private_streams()
     try:
         from chamberlain_endpoint.user.process import serve
 
-        code, fatal = serve(lease)
+        code, fatal = serve(lease, told)
     except BaseException as error:  # noqa: BLE001 - the edge of the process
         traceback.print_exc()
         code = _FAILED
@@ -37,18 +37,19 @@ def main() -> None:
     os._exit(code)
 
 
-def _private_streams() -> tuple[int, int]:
-    """Return private copies of standard input and error, out of reach of user code.
+def _private_streams() -> tuple[int, int, int]:
+    """Return private copies of the standard streams, out of reach of user code.
 
-    What user code prints goes nowhere; it must not read the lease. Standard error stays open
-    for it too: whoever started us keeps only its tail.
+    What user code prints goes nowhere: on standard output the launcher reads records of
+    tasks. It must not read the lease. Standard error stays open for it too: whoever started
+    us keeps only its tail.
     """
-    lease, errors = os.dup(0), os.dup(2)
+    lease, told, errors = os.dup(0), os.dup(1), os.dup(2)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
-    return lease, errors
+    return lease, told, errors
 
 
 if __name__ == "__main__":

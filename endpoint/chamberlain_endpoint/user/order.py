@@ -39,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         lease_s: end when standard input is silent for so long, in seconds.
         stop_grace_s: how long running tasks may go on when we are asked to stop; the one who
             asks waits a little longer before it kills.
+        tells_tasks: whether the launcher wants to know what happens to tasks.
     """
 
     v: int
@@ -51,6 +52,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     identity: Identity = Identity()
     stop_grace_s: float = 7.0
+    tells_tasks: bool = False
 
 
 def read(line: bytes) -> Order:

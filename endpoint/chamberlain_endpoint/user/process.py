@@ -17,6 +17,8 @@ from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Engine, Rules
 from chamberlain_endpoint.rendered import settled
 from chamberlain_endpoint.user import journal, task_time
+from chamberlain_endpoint.user.claims import Claims
+from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.lease import Lease
@@ -44,15 +46,20 @@ class AlreadyRunningError(ChamberlainError):
     public = "This user endpoint is running already."
 
 
-def serve(lease_fd: int) -> tuple[int, ChamberlainError | None]:
-    """Serve as the order on `lease_fd` says; return the exit code and what was fatal."""
+def serve(lease_fd: int, told_fd: int) -> tuple[int, ChamberlainError | None]:
+    """Serve as the order on `lease_fd` says; return the exit code and what was fatal.
+
+    Args:
+        told_fd: where to tell the launcher of tasks, if it wants to know; ours from now on.
+    """
     began = time.monotonic()
     try:
         lease = Lease(lease_fd)
         order = read(lease.first_line(timeout_s=_ORDER_S))
         with _Folder(Path(order.state_dir)) as folder:
             journal.open_log(_log_file(order, folder.path), debug=bool(order.config.get("debug")))
-            return _serve(order, lease, folder.path, began)
+            claims = Claims(told_fd if order.tells_tasks else None)
+            return _serve(order, lease, folder.path, claims, began)
     except ChamberlainError as error:
         log.error("cannot serve", extra={"event": "endpoint.failed", "reason": str(error)})
         refused = error.code is ErrorCode.CONFIG_INVALID or isinstance(error, ShellFailedError)
@@ -60,7 +67,7 @@ def serve(lease_fd: int) -> tuple[int, ChamberlainError | None]:
 
 
 def _serve(
-    order: Order, lease: Lease, folder: Path, began: float
+    order: Order, lease: Lease, folder: Path, claims: Claims, began: float
 ) -> tuple[int, ChamberlainError | None]:
     inbox: Inbox = queue.SimpleQueue()
     broker = _connect(order, inbox)
@@ -74,7 +81,7 @@ def _serve(
         _watch(lease, order, inbox, setup)
         setup.run("endpoint_setup", config.endpoint_setup)
         ledger.open()
-        engine = make_engine(config.engine, run_dir=folder / "engine")
+        engine = make_engine(config.engine, run_dir=folder / "engine", name=order.user_endpoint)
         engine.start(inbox.put)
         log.info(
             "user endpoint serves",
@@ -85,7 +92,7 @@ def _serve(
                 "took_ms": round((time.monotonic() - began) * 1000),
             },
         )
-        loop = _loop(order, config, _Made(inbox, broker, engine, ledger), folder)
+        loop = _loop(order, config, _Made(inbox, broker, engine, ledger, claims), folder)
         code = loop.run()
     finally:
         if engine is not None:
@@ -125,6 +132,7 @@ class _Made:
     broker: Broker
     engine: Engine
     ledger: Ledger
+    claims: Claims
 
 
 def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path) -> Loop:
@@ -141,8 +149,11 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         output_bytes=config.engine.task_output_bytes,
         timeout_s=task_time.of_site(config.engine.task_timeout_s),
     )
+    info = order.credentials.control_queue_info
+    control_queue = info.queue if info is not None else ""
     settings = Settings(
         task_queue=order.credentials.task_queue_info.queue,
+        control_queue=control_queue,
         terms=Terms(
             rules=rules,
             retries=config.engine.max_retries_on_system_failure,
@@ -158,12 +169,15 @@ def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path)
         engine=made.engine,
         ledger=made.ledger,
         results=Results(made.broker, order.credentials.result_queue_info, made.inbox.put),
+        control=Control(made.broker, control_queue),
         heartbeat=Heartbeat(
             order.user_endpoint,
             order.credentials.heartbeat_queue_info,
             period_s=config.heartbeat_period,
             identity={"id": order.identity.id, "username": order.identity.username},
+            control=bool(control_queue),
         ),
+        claims=made.claims,
     )
     return Loop(settings, parts)
 

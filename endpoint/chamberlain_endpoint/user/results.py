@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from chamberlain_wire.broker.port import Broker, LinkLostError, Outgoing
-from chamberlain_wire.codec import encode
-from chamberlain_wire.errors import ErrorCode
+from chamberlain_wire.codec import decode, encode
+from chamberlain_wire.errors import ErrorCode, InvalidMessageError
 from chamberlain_wire.ids import TaskId
 from chamberlain_wire.messages import ErrorDetails, QueueInfo, Result
 
@@ -121,13 +121,23 @@ def _answer(task_id: TaskId, future: Future[None]) -> Confirmed | Unconfirmed:
     return Unconfirmed(task_id, link_lost)
 
 
-def failure(task_id: TaskId, code: ErrorCode, sentence: str, *, endpoint_id: str) -> bytes:
+def is_failure(body: bytes) -> bool:
+    """Tell whether the encoded result `body` is that of a task that failed."""
+    try:
+        return decode(body, Result).error_details is not None
+    except InvalidMessageError:
+        return True
+
+
+def failure(
+    task_id: TaskId, code: ErrorCode, sentence: str, *, endpoint_id: str, **facts: str
+) -> bytes:
     """Return the encoded result of a task that ended without a worker's answer."""
     return encode(
         Result(
             task_id=task_id,
             data=sentence,
-            details={"endpoint_id": endpoint_id},
+            details={"endpoint_id": endpoint_id, **facts},
             error_details=ErrorDetails(code=code, user_message=sentence),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Tasks:
 
     def __init__(self, retries: int) -> None:
         self._retries = retries
-        self._waiting: deque[TaskId] = deque()
+        self._waiting: OrderedDict[TaskId, None] = OrderedDict()
         self._open: dict[TaskId, _Open] = {}
         self._running: set[TaskId] = set()
         self._deliveries: dict[TaskId, Delivery] = {}
@@ -47,7 +47,7 @@ class Tasks:
     def add(self, job: Job, *, attempts: int) -> None:
         """Let `job` wait; it was handed to an engine `attempts` times before."""
         self._open[job.task_id] = _Open(job, attempts)
-        self._waiting.append(job.task_id)
+        self._waiting[job.task_id] = None
 
     def hold(self, task_id: TaskId, delivery: Delivery) -> None:
         """Keep the newest delivery of a task; an older one is of a connection that is gone."""
@@ -61,7 +61,7 @@ class Tasks:
         """Take up to `room` waiting tasks, first come first, and count them as running."""
         jobs: list[Job] = []
         while self._waiting and len(jobs) < room:
-            task_id = self._waiting.popleft()
+            task_id, _ = self._waiting.popitem(last=False)
             entry = self._open[task_id]
             entry.attempts += 1
             self._running.add(task_id)
@@ -81,14 +81,22 @@ class Tasks:
         if self._open[task_id].attempts > self._retries:
             return False
         self._running.discard(task_id)
-        self._waiting.appendleft(task_id)
+        self._first(task_id)
+        return True
+
+    def withdraw(self, task_id: TaskId) -> bool:
+        """Forget a task that waits; False when it does not."""
+        if task_id not in self._waiting:
+            return False
+        del self._waiting[task_id]
+        del self._open[task_id]
         return True
 
     def put_back(self, task_id: TaskId) -> None:
         """The task did not start after all, and waits again."""
         self._open[task_id].attempts -= 1
         self._running.discard(task_id)
-        self._waiting.appendleft(task_id)
+        self._first(task_id)
 
     def may_retry(self, attempts: int) -> bool:
         """Tell whether a task that was tried `attempts` times may be tried again."""
@@ -101,3 +109,7 @@ class Tasks:
         for task_id in dropped:
             del self._open[task_id]
         return dropped
+
+    def _first(self, task_id: TaskId) -> None:
+        self._waiting[task_id] = None
+        self._waiting.move_to_end(task_id, last=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chamberlain_endpoint.engine.port import (
@@ -20,14 +20,19 @@ from chamberlain_endpoint.engine.port import (
     Returned,
     Rules,
 )
-from chamberlain_endpoint.user import intake
+from chamberlain_endpoint.user import cancels, intake
+from chamberlain_endpoint.user.cancels import Cancels
+from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
-from chamberlain_endpoint.user.results import Results, failure
+from chamberlain_endpoint.user.results import Results, failure, is_failure
+from chamberlain_endpoint.user.started import Started
 from chamberlain_endpoint.user.tasks import Tasks
 from chamberlain_wire.broker.port import Broker, Delivery
+from chamberlain_wire.claims import What
 from chamberlain_wire.errors import ErrorCode
 from chamberlain_wire.ids import FunctionId, TaskId
+from chamberlain_wire.states import CancelOutcome
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +52,34 @@ class Terms:
 
 
 class Work:
-    """The tasks of one user endpoint. One thread."""
+    """The tasks of one user endpoint. One thread.
+
+    Attributes:
+        held: hand over nothing; it is not known yet what was cancelled.
+    """
 
     def __init__(
-        self, terms: Terms, *, broker: Broker, engine: Engine, ledger: Ledger, results: Results
+        self,
+        terms: Terms,
+        *,
+        broker: Broker,
+        engine: Engine,
+        ledger: Ledger,
+        results: Results,
+        claims: Claims | None = None,
     ) -> None:
         self._terms = terms
         self._broker = broker
         self._engine = engine
         self._ledger = ledger
         self._results = results
+        self._claims = claims or Claims(None)
         self._tasks = Tasks(terms.retries)
         self._pace = Pace()
         self._closed = False
-        self._started_at_ns: dict[TaskId, int] = {}
+        self._started = Started()
+        self._cancels = Cancels(self._tasks, engine, ledger, results, self._cancelled)
+        self.held = False
         self.taken = 0
         self.moves = 0
 
@@ -75,9 +94,9 @@ class Work:
         return len(self._tasks.running)
 
     @property
-    def started(self) -> list[tuple[TaskId, int]]:
-        """Running tasks with the time (UTC, nanoseconds) at which the engine got them."""
-        return list(self._started_at_ns.items())
+    def started(self) -> Started:
+        """Running tasks, and since when."""
+        return self._started
 
     def recover(self) -> None:
         """Take over what an earlier process of this user endpoint left."""
@@ -125,28 +144,44 @@ class Work:
 
     def finished(self, report: Finished, turn: Turn) -> None:
         """Take a result from the engine."""
-        if self._tasks.end(report.task_id):
-            self._started_at_ns.pop(report.task_id, None)
-            turn.finished[report.task_id] = report.body
+        task_id = report.task_id
+        if self._tasks.end(task_id):
+            self._started.end(task_id)
             turn.ended += 1
+            if not self._cancels.settle(task_id, turn, CancelOutcome.LATE):
+                turn.finished[task_id] = report.body
+                what = What.FAILED if is_failure(report.body) else What.ENDED
+                self._claims.ended(task_id, what)
 
     def lost(self, report: Lost, turn: Turn) -> None:
         """Take the death of a task's worker: try again where that is allowed, else end it."""
         task_id = report.task_id
         if task_id not in self._tasks.running:
             return
+        self._started.end(task_id)
+        if self._cancels.settle(task_id, turn, CancelOutcome.KILLED):
+            self._tasks.end(task_id)
+            return
         log.warning("worker lost", extra={"event": "task.lost", "task": task_id})
-        self._started_at_ns.pop(task_id, None)
         if not self._tasks.lose(task_id):
             self._tasks.end(task_id)
             sentence = f"{report.reason} It was not run again."
             self._end(turn, task_id, ErrorCode.TASK_LOST, sentence)
 
-    def returned(self, report: Returned) -> None:
+    def returned(self, report: Returned, turn: Turn) -> None:
         """Let a task wait again that the engine could not start."""
-        if report.task_id in self._tasks.running:
-            self._started_at_ns.pop(report.task_id, None)
-            self._tasks.put_back(report.task_id)
+        task_id = report.task_id
+        if task_id not in self._tasks.running:
+            return
+        self._started.end(task_id)
+        if self._cancels.settle(task_id, turn, CancelOutcome.BEFORE_START):
+            self._tasks.end(task_id)
+        else:
+            self._tasks.put_back(task_id)
+
+    def cancel(self, task_ids: Iterable[TaskId], turn: Turn) -> None:
+        """Take the hub's word that these tasks are over: end what can be ended, and say how."""
+        self._cancels.order(task_ids, turn)
 
     def fail_waiting(self, reason: str, turn: Turn) -> None:
         """End all that waits, with `reason` for the caller."""
@@ -176,12 +211,16 @@ class Work:
         next.
         """
         self._closed = True
-        self._tasks.drop_waiting()
+        for task_id in self._tasks.drop_waiting():
+            self._claims.forget(task_id)
 
     def abandon(self) -> None:
         """End what runs as lost; its engine was stopped."""
         turn = Turn()
         for task_id in sorted(self._tasks.running):
+            if self._cancels.settle(task_id, turn, CancelOutcome.KILLED):
+                self._tasks.end(task_id)
+                continue
             if self._tasks.lose(task_id):
                 # It may be tried again, by whoever comes next.
                 continue
@@ -194,7 +233,7 @@ class Work:
                 "with it.",
             )
         self._tasks.drop_waiting()
-        self._started_at_ns.clear()
+        self._started.clear()
         self._do(turn, [])
 
     def _knows(self, task_id: TaskId, turn: Turn) -> bool:
@@ -207,18 +246,19 @@ class Work:
         self.taken += 1
         self.moves += 1
         if isinstance(one, intake.Turned):
-            self._end(turn, task_id, one.error.code, one.error.public)
+            self._claims.received(task_id, one.function, one.buffer)
+            self._end(turn, task_id, one.error.code, one.error.public, What.REFUSED)
         elif not self._closed:
+            self._claims.received(task_id, one.function, one.job.buffer)
             self._tasks.add(one.job, attempts=attempts)
 
     def _pick(self, now_s: float) -> list[Job]:
         capacity = self._engine.capacity if self._tasks.waiting else 0
-        if capacity == 0:
+        if capacity == 0 or self.held:
             return []
         room = capacity + self._pace.ahead(now_s=now_s) - len(self._tasks.running)
         jobs = self._tasks.pick(room)
-        at_ns = time.time_ns()
-        self._started_at_ns.update((job.task_id, at_ns) for job in jobs)
+        self._started.begin((job.task_id for job in jobs), now_s=now_s, at_ns=time.time_ns())
         return jobs
 
     def _do(self, turn: Turn, jobs: Sequence[Job]) -> None:
@@ -230,6 +270,7 @@ class Work:
         self._results.offer(turn.finished.items())
         if jobs:
             self._submit(jobs)
+        self._claims.flush()
 
     def _submit(self, jobs: Sequence[Job]) -> None:
         refused = Turn()
@@ -238,10 +279,24 @@ class Work:
                 self._engine.submit(job)
             except JobRefusedError as error:
                 self._tasks.end(job.task_id)
-                self._started_at_ns.pop(job.task_id, None)
-                self._end(refused, job.task_id, error.code, error.public)
+                self._started.end(job.task_id)
+                self._end(refused, job.task_id, error.code, error.public, What.REFUSED)
+                continue
+            self._claims.started(job.task_id)
         self._do(refused, [])
 
-    def _end(self, turn: Turn, task_id: TaskId, code: ErrorCode, sentence: str) -> None:
+    def _cancelled(self, task_id: TaskId, outcome: CancelOutcome) -> bytes:
+        self._claims.ended(task_id, What.CANCELLED)
+        return cancels.body(task_id, outcome, self._terms.rules.endpoint_id)
+
+    def _end(
+        self,
+        turn: Turn,
+        task_id: TaskId,
+        code: ErrorCode,
+        sentence: str,
+        what: What = What.FAILED,
+    ) -> None:
+        self._claims.ended(task_id, what)
         endpoint_id = self._terms.rules.endpoint_id
         turn.finished[task_id] = failure(task_id, code, sentence, endpoint_id=endpoint_id)

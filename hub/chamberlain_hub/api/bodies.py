@@ -92,3 +92,7 @@ class BatchStatusBody(Body):
     """Ids of tasks whose state is asked."""
 
     task_ids: Annotated[list[Annotated[str, BeforeValidator(_as_text)]], Field(max_length=_MAX_IDS)]
+
+
+class CancelBody(BatchStatusBody):
+    """Ids of tasks that are to be cancelled."""

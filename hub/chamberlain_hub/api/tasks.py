@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
-from chamberlain_hub.api.bodies import BatchStatusBody
-from chamberlain_hub.api.services import Caller, Hub
+from chamberlain_hub.api.bodies import BatchStatusBody, CancelBody
+from chamberlain_hub.api.services import Caller, Hub, Services
 from chamberlain_hub.domain.access import owns
 from chamberlain_hub.domain.errors import TaskGroupNotFoundError, TaskNotFoundError
-from chamberlain_hub.domain.task import TaskRow
+from chamberlain_hub.domain.task import Cancellation, TaskRow
 from chamberlain_wire.details import exception_of, plain, usage_of
-from chamberlain_wire.ids import parse_task_group_id, parse_task_id
+from chamberlain_wire.ids import TaskId, parse_task_group_id, parse_task_id
 from chamberlain_wire.messages import Result
 from chamberlain_wire.states import TaskState
 
@@ -30,7 +30,7 @@ def get_task(hub: Hub, caller: Caller, task_id: str) -> Response:
     task = hub.store.task(parse_task_id(task_id))
     if task is None or not owns(caller, task.owner):
         raise TaskNotFoundError(public=f"There is no task {task_id}.")
-    return json_answer(_document(task))
+    return json_answer(_document(task, _cancellations(hub, [task]).get(task.id)))
 
 
 @router.post("/v2/batch_status", summary="Many tasks")
@@ -38,9 +38,18 @@ def get_tasks(hub: Hub, caller: Caller, body: BatchStatusBody) -> Response:
     """Tasks that do not exist, or are other people's, are left out."""
     ids = [parse_task_id(text) for text in body.task_ids]
     found = [task for task in hub.store.tasks(ids) if owns(caller, task.owner)]
-    return json_answer(
-        {"response": "batch", "results": {task.id: _document(task) for task in found}}
-    )
+    cancelled = _cancellations(hub, found)
+    documents = {task.id: _document(task, cancelled.get(task.id)) for task in found}
+    return json_answer({"response": "batch", "results": documents})
+
+
+@router.post("/v3/tasks/cancel", summary="Cancel own tasks")
+def cancel_tasks(hub: Hub, caller: Caller, body: CancelBody) -> Response:
+    """For each id `cancelled`, `asked` (its user endpoint is told to end it), `ended` (it had
+    ended before) or `unknown` (also other people's). After the first two, no result will come.
+    """
+    ids = [parse_task_id(text) for text in body.task_ids]
+    return json_answer({"tasks": hub.dispatcher.cancellations.cancel(caller, ids)})
 
 
 @router.get("/v2/taskgroup/{group_id}", summary="Ids of a task group's tasks")
@@ -94,7 +103,12 @@ def _functions(tasks: list[TaskRow]) -> set[str]:
     return {task.function for task in tasks}
 
 
-def _document(task: TaskRow) -> dict[str, Any]:
+def _cancellations(hub: Services, tasks: list[TaskRow]) -> dict[TaskId, Cancellation]:
+    cancelled = [task.id for task in tasks if task.state is TaskState.CANCELLED]
+    return hub.store.cancellations(cancelled) if cancelled else {}
+
+
+def _document(task: TaskRow, cancellation: Cancellation | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "task_id": task.id,
         "status": task.state,
@@ -107,6 +121,12 @@ def _document(task: TaskRow) -> dict[str, Any]:
         document["status"] = TaskState.FAILED if failed else TaskState.SUCCESS
         document["completion_t"] = str(task.completed_at)
         document |= _ended(task.result, failed=failed)
+    if cancellation is not None:
+        document["cancellation"] = {
+            "asked_at": cancellation.asked_at,
+            "confirmed_at": cancellation.closed_at,
+            "outcome": cancellation.outcome,
+        }
     return document
 
 

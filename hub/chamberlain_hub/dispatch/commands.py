@@ -194,6 +194,10 @@ class Commands:
         # First, because it fails when there is no broker, and then nothing was asked.
         self._queues.endpoint(user_endpoint.endpoint)
         self._queues.user_endpoint(user_endpoint.id)
+        endpoint = self._store.endpoint(user_endpoint.endpoint)
+        control = endpoint is not None and bool(endpoint.last_state.get(topology.FEATURE_CONTROL))
+        if control:
+            self._queues.control(user_endpoint.id)
         now = self._clock()
         assertion, token = assertions.make(
             self._key, principal, user_endpoint, source=source, now=now
@@ -201,7 +205,7 @@ class Commands:
         flight.command = assertion.id
         generation = self._store.note_asked(user_endpoint.id, assertion.id, now)
         granted = self._credentials.for_user_endpoint(
-            user_endpoint.id, command=assertion.id, generation=generation
+            user_endpoint.id, command=assertion.id, generation=generation, control=control
         )
         command = _start_command(user_endpoint, principal, granted, token)
         sent = self._broker.publish(

@@ -80,9 +80,13 @@ class Credentials:
         self._clock = clock
 
     def for_user_endpoint(
-        self, user_endpoint: EndpointId, *, command: str, generation: int
+        self, user_endpoint: EndpointId, *, command: str, generation: int, control: bool = False
     ) -> QueueCredentials:
-        """Issue what one start of a user endpoint needs."""
+        """Issue what one start of a user endpoint needs.
+
+        Args:
+            control: it reads a control queue.
+        """
         user = f"uep.{user_endpoint}.{generation}"
         url = self._make(
             BrokerCredential(
@@ -101,6 +105,11 @@ class Credentials:
                 url, topology.RESULTS, topology.RESULTS_QUEUE, topology.results_key(user_endpoint)
             ),
             heartbeat_queue_info=_heartbeats(url, user_endpoint),
+            control_queue_info=QueueInfo(
+                connection_url=url, exchange="", queue=topology.control_queue(user_endpoint)
+            )
+            if control
+            else None,
         )
 
     def for_endpoint(self, endpoint: EndpointId, *, multi_user: bool) -> dict[str, QueueInfo]:

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chamberlain_hub.dispatch.broker_users import BrokerUsers
+from chamberlain_hub.dispatch.cancellations import Cancellations
 from chamberlain_hub.dispatch.commands import Commands
 from chamberlain_hub.dispatch.credentials import BrokerAddress, Credentials
 from chamberlain_hub.dispatch.failures import Failures
@@ -68,7 +69,7 @@ class Dispatcher:
             nothing can be done then but to end.
 
     Attributes:
-        outbox, queues, commands, credentials, failures, sweep: for the parts above.
+        outbox, queues, commands, credentials, failures, cancellations, sweep: for the parts above.
         link_up: whether the broker is there at this moment.
     """
 
@@ -109,16 +110,17 @@ class Dispatcher:
             connect=lambda: connect(lambda _link: None),
             listening_since=lambda: self._listening_since,
         )
+        self.cancellations = Cancellations(ports)
         self.sweep = Sweep(
-            self.outbox,
+            (self.outbox.resend, self.cancellations.resend),
             Tending(ports, self.commands, self.failures, left_behind),
             UnusedUsers(ports, users, self.credentials, session_idle_s=settings.session_idle_s),
             self.credentials,
             period_s=settings.sweep_period_s,
             ready=lambda: self.link_up,
         )
-        self._results = Results(ports)
-        self._heartbeats = Heartbeats(ports, self.commands, self.sweep)
+        self._results = Results(ports, self.cancellations)
+        self._heartbeats = Heartbeats(ports, self.commands, self.cancellations, self.sweep)
 
     def start(self) -> None:
         """Connect and begin; without a broker it goes on trying in the background.
@@ -127,6 +129,7 @@ class Dispatcher:
             AccessRefusedError: the broker does not accept the hub's own credential.
         """
         self.outbox.start()
+        self.cancellations.start()
         self._results.start()
         self._heartbeats.start()
         self.sweep.start()
@@ -153,6 +156,7 @@ class Dispatcher:
         self._results.stop()
         self._heartbeats.stop()
         self.outbox.stop()
+        self.cancellations.stop()
         self._broker.close()
         self._users.close()
 

@@ -10,6 +10,7 @@ import logging
 from typing import Final, Protocol
 
 from chamberlain_hub.dispatch.batches import Batches
+from chamberlain_hub.dispatch.cancellations import Cancellations
 from chamberlain_hub.dispatch.commands import Commands, Verdict
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.domain.endpoint import Endpoint, UserEndpoint
@@ -29,6 +30,7 @@ PREFETCH: Final = 200
 _DEFAULT_PERIOD_S: Final = 30.0
 _MAX_PERIOD_S: Final = 3600.0
 _MAX_TEXT_CHARS: Final = 8000
+_MAX_ROLL_CHARS: Final = 64
 _ENDS: Final = (UserEndpointState.GONE, UserEndpointState.REFUSED, UserEndpointState.FAILED)
 _STATES: Final = frozenset(state.value for state in TaskState)
 _EVENTS: Final = {
@@ -56,11 +58,18 @@ class Aftercare(Protocol):
 class Heartbeats:
     """Consumes the queue `heartbeats`. `take` is the broker's callback."""
 
-    def __init__(self, ports: Ports, commands: Commands, aftercare: Aftercare) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        commands: Commands,
+        cancellations: Cancellations,
+        aftercare: Aftercare,
+    ) -> None:
         self._store = ports.store
         self._broker = ports.broker
         self._clock = ports.clock
         self._commands = commands
+        self._cancellations = cancellations
         self._aftercare = aftercare
         self._batches: Batches[Delivery] = Batches("heartbeats", self._handle, most=1)
 
@@ -165,6 +174,11 @@ class Heartbeats:
         if isinstance(error, str):
             self._note_start_error(before, error)
             return
+        if report.task_statuses:
+            self._store.note_states(sender, _last_states(report.task_statuses))
+        if not report.seen:
+            # Tasks alone, between two heartbeats.
+            return
         period_s = _period_s(report)
         self._store.note_heartbeat(sender, self._clock(), period_s, report.seen)
         if period_s > 0 and before.state is not UserEndpointState.SERVING:
@@ -179,8 +193,8 @@ class Heartbeats:
             )
             self._commands.settle(sender, Verdict(admitted=True), None)
             self._commands.end(sender)
-        if report.task_statuses:
-            self._store.note_states(sender, _last_states(report.task_statuses))
+        if report.roll:
+            self._cancellations.answer_roll(sender, report.roll[:_MAX_ROLL_CHARS])
 
     def _note_start_error(self, before: UserEndpoint, error: str) -> None:
         """The public agent tells a failed start with the user endpoint's own credential."""

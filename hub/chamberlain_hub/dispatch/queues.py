@@ -48,6 +48,10 @@ class Queues:
         name = topology.task_queue(user_endpoint)
         self._once(name, bind_to=(topology.TASKS, name))
 
+    def control(self, user_endpoint: EndpointId) -> None:
+        """Make the control queue of a user endpoint."""
+        self._once(topology.control_queue(user_endpoint))
+
     def endpoint(self, endpoint: EndpointId) -> None:
         """Make the command queue of an endpoint."""
         name = topology.command_queue(endpoint)
@@ -65,8 +69,9 @@ class Queues:
         self.user_endpoint(user_endpoint)
 
     def delete_user_endpoint(self, user_endpoint: EndpointId) -> None:
-        """Delete the task queue of a user endpoint."""
+        """Delete the queues of a user endpoint."""
         self._delete(topology.task_queue(user_endpoint))
+        self._delete(topology.control_queue(user_endpoint))
 
     def delete_endpoint(self, endpoint: EndpointId) -> None:
         """Delete the command queue of an endpoint."""

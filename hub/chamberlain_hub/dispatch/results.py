@@ -12,12 +12,13 @@ from concurrent.futures import Future
 from functools import partial
 
 from chamberlain_hub.dispatch.batches import Batches
+from chamberlain_hub.dispatch.cancellations import Cancellations, outcome_of
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.domain.task import FinishedTask, ReceivedResult
 from chamberlain_wire import codec, topology
 from chamberlain_wire.broker.port import Delivery, LinkLostError, Outgoing
 from chamberlain_wire.errors import InvalidIdError, InvalidMessageError
-from chamberlain_wire.ids import parse_task_id
+from chamberlain_wire.ids import TaskId, parse_task_id
 from chamberlain_wire.messages import Result
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ PREFETCH = 256
 class Results:
     """Consumes the queue `results`. `take` is the broker's callback."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, cancellations: Cancellations) -> None:
+        self._cancellations = cancellations
         self._store = ports.store
         self._broker = ports.broker
         self._clock = ports.clock
@@ -59,8 +61,20 @@ class Results:
                 place += 1
             else:
                 self._drop(delivery, "unknown task, or not its sender's")
+        self._close_cancelled(taken, finished)
         if finished:
             log.debug("results stored", extra={"event": "task.closed", "count": len(finished)})
+
+    def _close_cancelled(
+        self, taken: list[tuple[Delivery, ReceivedResult]], finished: list[FinishedTask]
+    ) -> None:
+        again = {task.task_id for task in finished if not task.first}
+        if again:
+            # What comes for a task that had ended may be the answer to a cancel.
+            results = [item.result for _, item in taken]
+            self._cancellations.close(
+                {TaskId(one.task_id): outcome_of(one) for one in results if one.task_id in again}
+            )
 
     def _read(self, delivery: Delivery) -> ReceivedResult | None:
         try:

@@ -11,12 +11,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from chamberlain_hub.dispatch.credentials import Credentials
-from chamberlain_hub.dispatch.outbox import Outbox
 from chamberlain_hub.dispatch.tending import Tending
 from chamberlain_hub.dispatch.unused_users import UnusedUsers
 from chamberlain_wire.errors import ChamberlainError
@@ -35,13 +34,14 @@ class Sweep:
     """One thread, one job at a time. All methods but `start` and `stop` never block.
 
     Args:
+        resends: each sends again what the broker may not have.
         period_s: a full round every so many seconds.
         ready: tells whether the broker is there; without it, a round would do nothing.
     """
 
     def __init__(
         self,
-        outbox: Outbox,
+        resends: Sequence[Job],
         tending: Tending,
         unused: UnusedUsers,
         credentials: Credentials,
@@ -49,7 +49,7 @@ class Sweep:
         period_s: float,
         ready: Callable[[], bool],
     ) -> None:
-        self._outbox = outbox
+        self._resends = resends
         self._tending = tending
         self._unused = unused
         self._credentials = credentials
@@ -112,7 +112,8 @@ class Sweep:
         """Look after everything, in this thread."""
         if not self._ready():
             return
-        self._do(self._outbox.resend)
+        for resend in self._resends:
+            self._do(resend)
         self._do(self._tending.tend_all)
         if time.monotonic() >= self._next_unused:
             self._next_unused = time.monotonic() + _UNUSED_EVERY_S

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from chamberlain_wire.ids import EndpointId, FunctionId, IdentityId, TaskGroupId, TaskId
 from chamberlain_wire.messages import Result
-from chamberlain_wire.states import TaskState
+from chamberlain_wire.states import CancelOutcome, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,37 @@ class FinishedTask:
     owner: IdentityId
     first: bool
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledTask:
+    """A task that its owner wants cancelled.
+
+    Attributes:
+        state: `CANCELLED`, or how it had ended before.
+        body: the result message that it was given; None: it had ended before, in whatever way.
+    """
+
+    id: TaskId
+    group: TaskGroupId
+    owner: IdentityId
+    user_endpoint: EndpointId
+    state: TaskState
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What is known of a cancelled task. Times are UTC seconds.
+
+    Attributes:
+        closed_at: when its user endpoint told what became of it; None: it has not.
+        outcome: what that is.
+    """
+
+    asked_at: float
+    closed_at: float | None
+    outcome: CancelOutcome | None
 
 
 @dataclass(frozen=True, slots=True)

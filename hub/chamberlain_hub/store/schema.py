@@ -229,6 +229,34 @@ results = Table(
     Column("usage", Json),
 )
 
+cancellations = Table(
+    "cancellations",
+    metadata,
+    _id("task", key=True),
+    _id("user_endpoint"),
+    Column("asked_at", Float, nullable=False),
+    Column("told_at", Float),
+    Column("sent_at", Float),
+    Column("closed_at", Float),
+    Column("outcome", String(16), nullable=False),
+)
+
+_untold = cancellations.c.told_at.is_(None)
+Index(
+    "ix_cancellations_untold",
+    cancellations.c.asked_at,
+    sqlite_where=_untold,
+    postgresql_where=_untold,
+)
+
+_unanswered = cancellations.c.closed_at.is_(None)
+Index(
+    "ix_cancellations_open",
+    cancellations.c.user_endpoint,
+    sqlite_where=_unanswered,
+    postgresql_where=_unanswered,
+)
+
 broker_credentials = Table(
     "broker_credentials",
     metadata,

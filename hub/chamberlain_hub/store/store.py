@@ -8,6 +8,7 @@ from typing import Final, Self
 import sqlalchemy as sa
 
 from chamberlain_hub.domain.errors import StoreNotMigratedError, StoreUnavailableError
+from chamberlain_hub.store.cancellations import Cancellations
 from chamberlain_hub.store.credentials import Credentials
 from chamberlain_hub.store.database import Database
 from chamberlain_hub.store.endpoints import Endpoints
@@ -35,6 +36,7 @@ class Store(
     Groups,
     Tasks,
     Results,
+    Cancellations,
     Credentials,
 ):
     """All topics over one connection pool.

@@ -70,6 +70,33 @@ def tasks(limit: int, state: str | None, usage: bool, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("task_ids", metavar="TASK...", nargs=-1)
+@click.option("--group", metavar="ID", help="All tasks of this task group that have not ended.")
+@json_option
+def cancel(task_ids: tuple[str, ...], group: str | None, as_json: bool) -> None:
+    """Cancel tasks of yours, wherever they are.
+
+    TASK is an id that `chamberlain tasks` lists. What is said of each: cancelled (it will not
+    run), asked (its endpoint was told to end it), ended (it had ended before), unknown (there is
+    no such task of yours). Of none that was cancelled or asked a result will come. Exit code 1
+    when one is unknown.
+    """
+    if not task_ids and group is None:
+        raise click.UsageError("give the ids of tasks, or --group")
+    hub = client()
+    listed = hub.group_task_ids(group) if group is not None else []
+    answers = hub.cancel_tasks(dict.fromkeys([*task_ids, *listed]))
+    if as_json:
+        print_json(answers)
+    elif not answers:
+        click.echo("No tasks.")
+    else:
+        table(("TASK", "CANCEL"), list(answers.items()))
+    if "unknown" in answers.values():
+        sys.exit(1)
+
+
+@click.command()
 @click.option("--limit", default=20, show_default=True, help="How many, newest first.")
 @json_option
 def functions(limit: int, as_json: bool) -> None:

@@ -67,5 +67,6 @@ for _command in (
     lists.tasks,
     lists.result,
     logs,
+    lists.cancel,
 ):
     main.add_command(_command)

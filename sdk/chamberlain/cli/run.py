@@ -38,7 +38,8 @@ def run(function: str, endpoint: str, as_json: bool, **call: Any) -> None:
 
     ENDPOINT is an id or a name that `chamberlain endpoints` lists. FILE travels along, and so
     do your own modules that it imports; installed packages must be installed over there.
-    Arguments are JSON; what is no JSON is taken as text.
+    Arguments are JSON; what is no JSON is taken as text. Ctrl-C cancels the task; after
+    --timeout it goes on.
     """
     called = _load(function)
     answer = _run_once(
@@ -85,6 +86,9 @@ def _run_once(
                 f"no result within {timeout_s:g} s; task {future.task_id} goes on. "
                 "`chamberlain tasks` shows its state."
             )
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the user's function may raise anything
         answer["error"] = told(error)
     # At the end of the process the session is given back; nothing is left to wait for.

@@ -21,6 +21,7 @@ from chamberlain_endpoint.engine.port import (
     Job,
     Lost,
     Report,
+    Returned,
     Rules,
 )
 from chamberlain_endpoint.rendered import settled
@@ -65,6 +66,14 @@ class Running:
         all_rules = {"endpoint_id": "the endpoint", "working_dir": str(self.folder / "work")}
         self.engine.submit(Job(task_id=task_id, buffer=buffer, rules=Rules(**(all_rules | rules))))
         return task_id
+
+    def next_report(self) -> Finished | Lost | Returned:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            report = self.reports.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(report, Finished | Lost | Returned):
+                return report
+            assert isinstance(report, CapacityChanged), report
 
     def next_end(self) -> Finished | Lost:
         deadline = time.monotonic() + WAIT_S

@@ -17,6 +17,7 @@ import urllib3
 from chamberlain_wire import codec
 from chamberlain_wire.broker.port import Broker, Delivery, Outgoing
 from chamberlain_wire.messages import (
+    ControlOrder,
     EndpointEvent,
     ErrorDetails,
     Result,
@@ -132,6 +133,8 @@ class UserEndpoint:
         self.url = creds.task_queue_info.connection_url
         self.broker = connect(self.url)
         self.tasks = taken(self.broker, creds.task_queue_info.queue, exclusive=True)
+        control = creds.control_queue_info
+        self.orders = None if control is None else taken(self.broker, control.queue)
         self._results = creds.result_queue_info.queue_publish_kwargs or {}
         self._heartbeats = creds.heartbeat_queue_info.queue_publish_kwargs or {}
 
@@ -141,6 +144,17 @@ class UserEndpoint:
             global_state={"heartbeat_period": period, "ledger": True, **state},
         )
         self.publish(self._heartbeats, codec.encode(report))
+
+    def next_order(self) -> ControlOrder:
+        assert self.orders is not None
+        return codec.decode(self.orders.get(timeout=WAIT_S).body, ControlOrder)
+
+    def answer_cancel(self, task_id: str, outcome: str) -> None:
+        """Say what became of a cancelled task, as our user endpoint does."""
+        error = ErrorDetails(code="TASK_CANCELLED", user_message=outcome)
+        details = {"endpoint_id": self.id, "cancelled": outcome}
+        result = Result(task_id=task_id, data=outcome, details=details, error_details=error)
+        self.publish(self._results, codec.encode(result))
 
     def next_task(self) -> tuple[Task, Delivery]:
         delivery = self.tasks.get(timeout=WAIT_S)

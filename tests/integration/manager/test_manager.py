@@ -56,7 +56,7 @@ def test_registration_tells_what_the_endpoint_is(hub: StandInHub, start: Start) 
     first = hub.reports[0].global_state
     assert first["heartbeat_period"] == 5.0
     assert re.fullmatch("[0-9a-f]{32}", first["site_digest"])
-    assert set(first) == {"heartbeat_period", "site_digest"}
+    assert set(first) == {"heartbeat_period", "site_digest", "control"}
 
 
 def test_the_last_report_says_good_bye(hub: StandInHub, start: Start) -> None:

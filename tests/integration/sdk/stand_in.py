@@ -83,6 +83,7 @@ class StandInHub:
         self.submit_came = threading.Semaphore(0)
         self.accepted = threading.Semaphore(0)
         """Released when the tasks of a submit are taken."""
+        self.cancel_answer = "cancelled"
         self.push = True
         """Results are pushed, not only kept."""
         self._tasks: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -183,6 +184,8 @@ class StandInHub:
                 asked = [one for one in body["task_ids"] if one in self.documents]
                 found = {one: self.documents[one] for one in asked}
                 return 200, {"response": "batch", "results": found}
+            case ("POST", "v3", "tasks", "cancel"):
+                return 200, {"tasks": {one: self.cancel(one) for one in body["task_ids"]}}
             case ("GET", "v2", "tasks", task):
                 return 200, self.documents[task]
             case ("GET", "v3", "tasks", task, "logs"):
@@ -269,6 +272,22 @@ class StandInHub:
             "tasks": body["task_ids"],
         }
 
+    def tell_cancelled(self, group: str, task: str) -> None:
+        """Cancel a task, and tell it as the hub does."""
+        self.cancel(task)
+        why = ErrorDetails(code="TASK_CANCELLED", user_message="cancelled")
+        result = Result(task_id=task, data="cancelled", error_details=why)
+        self.broker.publish(Outgoing("", PREFIX + group, encode(result)))
+
+    def cancel(self, task: str) -> str:
+        document = self.documents.get(task)
+        if document is None:
+            return "unknown"
+        if "completion_t" in document and document["status"] != "cancelled":
+            return "ended"
+        self.documents[task] = {"task_id": task, "status": "cancelled", "completion_t": "1.0"}
+        return self.cancel_answer
+
     def _work(self) -> None:
         while (entry := self._tasks.get()) is not None:
             self.go.wait(30)
@@ -279,6 +298,8 @@ class StandInHub:
             if not self.result_has_output:
                 result = msgspec.structs.replace(result, details=plain(result.details))
             failed = result.error_details is not None
+            if self.documents[task]["status"] == "cancelled":
+                continue
             self.documents[task] = {
                 "task_id": task,
                 "status": "failed" if failed else "success",

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.integration.sdk.command_line import Shell
-from tests.integration.sdk.stand_in import ENDPOINT, StandInHub, error
+from tests.integration.sdk.stand_in import ENDPOINT, TOKEN, StandInHub, error
+
+from chamberlain import Client, Executor
+from chamberlain_wire.ids import new_id
 
 pytestmark = pytest.mark.needs_rabbit
 
@@ -133,3 +136,28 @@ def test_the_example_runs(shell: Shell) -> None:
     )
     assert done.stderr == ""
     assert json.loads(done.stdout)["uid"] == os.getuid()
+
+
+def test_cancel_names_what_becomes_of_each_task(shell: Shell, hub: StandInHub) -> None:
+    hub.go.clear()
+    with Executor(ENDPOINT, Client(hub.url, TOKEN)) as executor:
+        first = executor.submit(abs, -1)
+        assert hub.accepted.acquire(timeout=30)
+        second = executor.submit(abs, -2)
+        assert hub.accepted.acquire(timeout=30)
+        done = shell.run("cancel", first.task_id, new_id())
+        assert done.returncode == 1
+        assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == [
+            "cancelled",
+            "unknown",
+        ]
+        done = shell.run("cancel", "--group", executor.task_group_id, "--json")
+        assert done.returncode == 0
+        assert json.loads(done.stdout) == {
+            first.task_id: "cancelled",
+            second.task_id: "cancelled",
+        }
+        for future in (first, second):
+            hub.tell_cancelled(executor.task_group_id, future.task_id)
+        hub.go.set()
+    assert shell.run("cancel").returncode == 2

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import sys
+import time
+from concurrent.futures import CancelledError, Future, wait
+from typing import Any
 
 import pytest
 from tests.integration.sdk.stand_in import ENDPOINT, StandInHub
@@ -11,9 +14,11 @@ from tests.integration.sdk.stand_in import ENDPOINT, StandInHub
 from chamberlain import (
     Client,
     Executor,
+    NotFoundError,
     SerializationError,
     TaskExecutionFailed,
 )
+from chamberlain_wire.ids import new_id
 
 pytestmark = pytest.mark.needs_rabbit
 WAIT_S = 20.0
@@ -152,12 +157,11 @@ def test_shutdown_without_waiting_still_ends_the_futures(client: Client, hub: St
     assert future.result(WAIT_S) == 2
 
 
-def test_cancel_is_true_only_while_nothing_was_sent(executor: Executor, hub: StandInHub) -> None:
+def test_what_was_not_sent_is_cancelled_here(executor: Executor, hub: StandInHub) -> None:
     hub.submit_gate.clear()
     sent = executor.submit(double, 1)
     assert hub.submit_came.acquire(timeout=WAIT_S)
     waiting = executor.submit(double, 2)
-    assert not sent.cancel()
     assert waiting.cancel()
     hub.submit_gate.set()
     assert sent.result(WAIT_S) == 2
@@ -166,16 +170,82 @@ def test_cancel_is_true_only_while_nothing_was_sent(executor: Executor, hub: Sta
     assert waiting.task_id not in ids
 
 
-def test_shutdown_cancels_what_was_not_sent(client: Client, hub: StandInHub) -> None:
-    hub.submit_gate.clear()
-    executor = Executor(ENDPOINT, client)
-    sent = executor.submit(double, 1)
+@pytest.mark.parametrize("word", ["cancelled", "asked"])
+def test_what_was_sent_is_cancelled_at_the_hub(
+    executor: Executor, hub: StandInHub, word: str
+) -> None:
+    hub.cancel_answer = word
+    hub.go.clear()
+    future = executor.submit(double, 1)
+    seen: list[Future[Any]] = []
+    future.add_done_callback(seen.append)
     assert hub.submit_came.acquire(timeout=WAIT_S)
-    waiting = executor.submit(double, 2)
-    executor.shutdown(wait=False, cancel_futures=True)
-    hub.submit_gate.set()
-    assert waiting.cancelled()
-    assert sent.result(WAIT_S) == 2
+    # While the submit is under way it waits for its answer.
+    assert future.cancel()
+    assert (future.cancelled(), future.done(), seen) == (True, True, [future])
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result(0)
+    assert wait([future], 0).done == {future}
+    hub.go.set()
+    assert executor.submit(double, 3).result(WAIT_S) == 6
+
+
+def test_cancel_is_false_when_the_task_has_ended_or_nobody_can_be_asked(
+    executor: Executor, hub: StandInHub
+) -> None:
+    hub.push = False
+    ended = executor.submit(double, 1)
+    assert hub.accepted.acquire(timeout=WAIT_S)
+    document = hub.documents[ended.task_id]
+    deadline = time.monotonic() + WAIT_S
+    while document["status"] != "success":
+        assert time.monotonic() < deadline
+        document = hub.documents[ended.task_id]
+    assert not ended.cancel()
+    assert not ended.done()
+    hub.unauthorized = True
+    assert not ended.cancel()
+    hub.unauthorized = False
+    ended.set_result(None)
+    assert not ended.cancel()
+
+
+def test_shutdown_cancels_what_was_sent_and_what_was_not(client: Client, hub: StandInHub) -> None:
+    hub.go.clear()
+    executor = Executor(ENDPOINT, client)
+    futures = [executor.submit(double, n) for n in range(300)]
+    executor.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+    hub.go.set()
+
+
+def test_a_cancel_that_the_hub_tells_ends_the_future(executor: Executor, hub: StandInHub) -> None:
+    hub.go.clear()
+    future = executor.submit(double, 1)
+    assert hub.accepted.acquire(timeout=WAIT_S)
+    # Somebody else's doing: the same user's command line, for example.
+    hub.tell_cancelled(executor.task_group_id, future.task_id)
+    with pytest.raises(CancelledError):
+        future.result(WAIT_S)
+    assert future.cancelled()
+    hub.go.set()
+
+
+def test_the_client_cancels_by_id(executor: Executor, client: Client, hub: StandInHub) -> None:
+    hub.go.clear()
+    first, second = executor.submit(double, 1), executor.submit(double, 2)
+    while len(hub.documents) < 2:
+        assert hub.accepted.acquire(timeout=WAIT_S)
+    nobody = new_id()
+    assert client.cancel_task(first.task_id) == "cancelled"
+    answers = client.cancel_tasks([second.task_id, nobody])
+    assert answers == {second.task_id: "cancelled", nobody: "unknown"}
+    with pytest.raises(NotFoundError, match=nobody):
+        client.cancel_task(nobody)
+    with pytest.raises(CancelledError):
+        client.get_result(first.task_id)
+    hub.go.set()
 
 
 def test_tasks_of_a_group_are_found_again(client: Client, hub: StandInHub) -> None:

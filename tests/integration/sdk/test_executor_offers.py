@@ -198,6 +198,29 @@ def test_a_cancelled_coroutine_leaves_the_task_alone(executor: Executor, hub: St
     assert asyncio.run(main()).result(WAIT_S) == 8
 
 
+def test_an_interrupted_block_leaves_nothing_running(client: Client, hub: StandInHub) -> None:
+    futures = []
+
+    async def work() -> None:
+        async with Executor(ENDPOINT, client) as executor:
+            futures.append(executor.submit(double, 4))
+            await asyncio.to_thread(hub.accepted.acquire, timeout=WAIT_S)
+            await futures[0]
+
+    async def main() -> None:
+        hub.go.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(work(), 1.0)
+
+    asyncio.run(main())
+    assert futures[0].cancelled()
+    with pytest.raises(KeyboardInterrupt), Executor(ENDPOINT, client) as executor:  # noqa: PT012
+        futures.append(executor.submit(double, 5))
+        raise KeyboardInterrupt
+    assert futures[1].cancelled()
+    hub.go.set()
+
+
 def test_as_completed_yields_all_without_a_bar_off_a_terminal(
     executor: Executor, capfd: pytest.CaptureFixture[str]
 ) -> None:

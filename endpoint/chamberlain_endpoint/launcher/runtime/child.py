@@ -9,6 +9,9 @@ space's init: when it ends, or is killed, the kernel kills everything in it, how
 forked or called setsid. Without that right it adopts every orphan below it and kills them
 one by one. It keeps the launcher's uid in both forms, so that no process of the account can
 kill or stop it and escape; it reads nothing that the account writes.
+
+Where PAM is on, the account's session is the keeper's: opened before the fork, so that limits
+set in it are inherited, and closed when nothing of the user endpoint runs any more.
 """
 
 from __future__ import annotations
@@ -23,10 +26,13 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from chamberlain_endpoint.launcher import privileges
 from chamberlain_wire.errors import ChamberlainError
+
+if TYPE_CHECKING:
+    from chamberlain_endpoint.launcher.runtime.session import Kept
 
 KILL_ALL: Final = signal.SIGUSR1
 """What the launcher sends to a keeper without a process space, to end everything at once."""
@@ -48,6 +54,9 @@ class Order(NamedTuple):
         uid: become this account; None: stay who you are.
         account_dir: folder of the account, which the launcher made.
         report_fd: where to write how it ended.
+        pam_service: open a PAM session as this service; empty: none.
+        user_name: the account's name, for PAM.
+        pam_timeout_s: how long the modules may take to open it.
     """
 
     is_own_space: bool
@@ -60,6 +69,9 @@ class Order(NamedTuple):
     account_dir: str
     state_name: str
     report_fd: int
+    pam_service: str = ""
+    user_name: str = ""
+    pam_timeout_s: float = 0.0
 
     def to_bytes(self) -> bytes:
         """Return the order in the form that travels."""
@@ -85,12 +97,15 @@ def main() -> int:
             return 0
         return _keep(order)
     except (OSError, ChamberlainError) as error:
-        _report(order, {"failed": str(error)})
+        _report(order, _told_of(error))
         return _FAILED_CODE
 
 
 def _prepare(order: Order) -> None:
-    privileges.end_with_parent(signal.SIGKILL if order.is_own_space else KILL_ALL)
+    # With a session we must hear of the launcher's end, to close it; without one, in a
+    # process space, the kernel does all there is to do.
+    dies_at_once = order.is_own_space and not order.pam_service
+    privileges.end_with_parent(signal.SIGKILL if dies_at_once else KILL_ALL)
     # The launcher holds the other end of standard input. If it ended before the line above,
     # nobody will ever send that signal.
     poll = select.poll()
@@ -107,28 +122,51 @@ def _keep(order: Order) -> int:
     waited = {signal.SIGCHLD, signal.SIGTERM, KILL_ALL}
     # Blocked before the fork, so that none is lost between it and the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    # Neither modules of PAM nor the keeper may read the order or hold the pipes open.
+    streams = _put_aside_standard_streams()
+    session, variables = _open_session(order) if order.pam_service else (None, {})
     keeper = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _run(order, keeper)
-    _let_go_of_standard_streams()
+        _restore_standard_streams(streams)
+        _run(order._replace(environment={**variables, **order.environment}), keeper)
+    for fd in streams:
+        os.close(fd)
     while True:
         number = signal.sigwait(waited)
         if number == signal.SIGCHLD:
             status = _reap(pid)
             if status is not None:
-                return _finish(order, status)
+                return _finish(order, status, session)
         elif number == signal.SIGTERM:
             os.kill(pid, signal.SIGTERM)
         else:
             os.kill(pid, signal.SIGKILL)
 
 
-def _finish(order: Order, status: int) -> int:
-    left = 0 if order.is_own_space else _sweep()
+def _open_session(order: Order) -> tuple[Kept, dict[str, str]]:
+    # Here and not above: without PAM nobody pays for loading it.
+    from chamberlain_endpoint.launcher.runtime.pam import Session
+    from chamberlain_endpoint.launcher.runtime.session import Kept
+
+    # Before the modules, which may set it otherwise; what the session says holds.
+    _limit_open_files()
+    kept = Kept(
+        Session(order.pam_service, order.user_name),
+        KILL_ALL,
+        report=lambda told: _report(order, told),
+        give_up=_sweep,
+    )
+    return kept, kept.open(order.pam_timeout_s)
+
+
+def _finish(order: Order, status: int, session: Kept | None) -> int:
+    left = _sweep() if session is not None or not order.is_own_space else 0
+    if session is not None:
+        session.close()
     how = "signal" if os.WIFSIGNALED(status) else "exit"
     number = os.WTERMSIG(status) if how == "signal" else os.WEXITSTATUS(status)
-    _report(order, {how: number, "left": left})
+    _report(order, {how: number, "left": 0 if order.is_own_space else left})
     return 0
 
 
@@ -138,7 +176,10 @@ def _run(order: Order, keeper: int) -> None:
         os.setsid()
         _reset_signals()
         os.umask(0o077)
-        _limit_resources()
+        # A core file would hold the credentials.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if not order.pam_service:
+            _limit_open_files()
         if order.uid is None:
             privileges.forbid_new_privileges()
         else:
@@ -184,20 +225,26 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _limit_resources() -> None:
-    # A core file would hold the credentials.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _limit_open_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _let_go_of_standard_streams() -> None:
-    # Else the launcher could not tell that the user endpoint closed them.
+def _put_aside_standard_streams() -> tuple[int, ...]:
+    # As long as the keeper had them, the launcher could not tell that the user endpoint
+    # closed them.
+    kept = tuple(os.dup(fd) for fd in (0, 1, 2))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
+    return kept
+
+
+def _restore_standard_streams(kept: tuple[int, ...]) -> None:
+    for fd, stream in enumerate(kept):
+        os.dup2(stream, fd)
 
 
 def _reap(wanted: int) -> int | None:
@@ -239,6 +286,13 @@ def _descendants() -> Iterator[int]:
         below = children.get(waiting.pop(), [])
         yield from below
         waiting += below
+
+
+def _told_of(error: Exception) -> dict[str, object]:
+    word = getattr(error, "word", None)
+    if word is None:
+        return {"failed": str(error)}
+    return {"failed": str(error), "code": str(word), "public": getattr(error, "public", "")}
 
 
 def _report(order: Order, told: dict[str, object]) -> None:

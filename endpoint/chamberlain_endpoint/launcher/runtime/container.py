@@ -24,10 +24,11 @@ from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, Engine
 from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
 from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
 from chamberlain_endpoint.launcher.runtime.port import (
-    Adopted,
     Exit,
+    News,
     Runtime,
     StartFailedError,
+    unheard,
 )
 from chamberlain_endpoint.launcher.runtime.subordinate import SubordinateIds
 from chamberlain_endpoint.launcher.settings import EngineKind, LauncherSettings
@@ -70,25 +71,23 @@ class ContainerRuntime:
         self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
         self._on_exit: Callable[[Exit], None] = lambda _: None
-        self._on_adopted: Callable[[Adopted], None] = lambda _: None
+        self._on_news: Callable[[News], None] = unheard
 
     def open(
-        self,
-        on_exit: Callable[[Exit], None],
-        on_adopted: Callable[[Adopted], None] = lambda _: None,
+        self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
     ) -> None:
         """Start the clerk, and ask the engine what runs of ours.
 
         Raises:
             RecordsBrokenError: accounts would share ids; restore the file.
         """
-        self._on_exit, self._on_adopted = on_exit, on_adopted
+        self._on_exit, self._on_news = on_exit, on_news
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ids.open()
         self._records.open()
         self._link.open()
         if self._fallback is not None:
-            self._fallback.open(self._note_fallen)
+            self._fallback.open(self._note_fallen, on_news)
         self._ask_what_runs()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
@@ -253,7 +252,9 @@ class ContainerRuntime:
         self._on_exit(exit_)
 
     def _held(self, record: Record, spec: LaunchSpec | None) -> HeldContainer:
-        return HeldContainer(self._loop, self._link, record, spec, Means(self._known, self._ended))
+        return HeldContainer(
+            self._loop, self._link, record, spec, Means(self._known, self._ended, self._on_news)
+        )
 
     def _known(self, container: HeldContainer) -> dict[str, Any]:
         """Return what the clerk needs to judge a container that runs already."""
@@ -343,7 +344,7 @@ class ContainerRuntime:
                     "container": container_id,
                 },
             )
-            self._on_adopted(record.adopted(container.pid))
+            self._on_news(record.adopted(container.pid))
             container.stream.renew_lease()
 
         self._link.ask("attach", self._known(container), take, _ASK_S)

@@ -24,9 +24,11 @@ class ContainerStream:
 
     Args:
         waiting: what is to be written first. A secret.
+        on_output: takes what comes from standard output.
     """
 
-    def __init__(self, waiting: bytes) -> None:
+    def __init__(self, waiting: bytes, on_output: Callable[[bytes], None] = lambda _: None) -> None:
+        self._on_output = on_output
         self._waiting = bytearray(waiting)
         self._tail = bytearray()
         self._loop: Loop | None = None
@@ -138,6 +140,8 @@ class ContainerStream:
             if self._is_error:
                 self._tail += part[-TAIL_BYTES:]
                 del self._tail[:-TAIL_BYTES]
+            else:
+                self._on_output(bytes(part))
             self._left -= len(part)
             view = view[len(part) :]
 

@@ -19,8 +19,10 @@ from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import Record
 from chamberlain_endpoint.launcher.runtime.container_stream import ContainerStream
 from chamberlain_endpoint.launcher.runtime.faults import EngineError
-from chamberlain_endpoint.launcher.runtime.port import Exit
+from chamberlain_endpoint.launcher.runtime.port import Exit, News, TasksSilenced, TasksTold
+from chamberlain_endpoint.launcher.runtime.task_hearing import TaskHearing
 from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_wire.errors import InvalidMessageError
 
 _ASK_S: Final = 30.0
 _AGAIN_S: Final = 1.0
@@ -34,10 +36,12 @@ class Means:
     Attributes:
         known: returns what the clerk needs to judge a container that runs already.
         on_end: called once when it is gone and the engine keeps nothing of it.
+        on_news: hears what it tells of its tasks.
     """
 
     known: Callable[[HeldContainer], dict[str, Any]]
     on_end: Callable[[HeldContainer, Exit], None]
+    on_news: Callable[[News], None]
 
 
 class HeldContainer:
@@ -65,7 +69,10 @@ class HeldContainer:
         self.pid = 0
         self.is_stopping = False
         self.is_ending = False
-        self.stream = ContainerStream(spec.first_line if spec is not None else b"")
+        self.stream = ContainerStream(
+            spec.first_line if spec is not None else b"", self._hear_tasks
+        )
+        self._hearing = TaskHearing() if spec is not None and spec.tells_tasks else None
         self._loop = loop
         self._link = link
         self._means = means
@@ -114,6 +121,19 @@ class HeldContainer:
             self._loop.forget(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def _hear_tasks(self, data: bytes) -> None:
+        if self._hearing is None:
+            return
+        name = self.record.user_endpoint
+        try:
+            told = self._hearing.hear(data)
+        except InvalidMessageError as error:
+            self._hearing = None
+            self._means.on_news(TasksSilenced(name, str(error)))
+            return
+        if told:
+            self._means.on_news(TasksTold(name, told))
 
     def _process_ended(self) -> None:
         self._loop.forget(self._pidfd)

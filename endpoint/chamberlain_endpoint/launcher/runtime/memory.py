@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Adopted, Exit, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    TAIL_BYTES,
+    Exit,
+    News,
+    StartFailedError,
+    unheard,
+)
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 
 
@@ -22,6 +28,7 @@ class MemoryRuntime:
     Attributes:
         started: every spec that was started, oldest first.
         refuse_starts: while set, every start fails with this text.
+        tell: plays that a running user endpoint, or its keeper, told something.
     """
 
     def __init__(self) -> None:
@@ -29,14 +36,14 @@ class MemoryRuntime:
         self.refuse_starts = ""
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
+        self.tell: Callable[[News], None] = unheard
 
     def open(
-        self,
-        on_exit: Callable[[Exit], None],
-        on_adopted: Callable[[Adopted], None] = lambda _: None,
+        self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
     ) -> None:
-        """Call `on_exit` for each user endpoint that is gone."""
+        """Call `on_exit` for each user endpoint that is gone, `on_news` for what is played."""
         self._on_exit = on_exit
+        self.tell = on_news
 
     def start(self, spec: LaunchSpec) -> None:
         """Note that `spec` runs."""

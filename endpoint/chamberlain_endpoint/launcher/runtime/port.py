@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_wire.claims import Claim
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 TAIL_BYTES: Final = 4096
@@ -29,8 +30,10 @@ class Exit:
         signal: number of that signal, or None.
         tail: what it wrote last on standard error, at most `TAIL_BYTES`.
         failure: why it never ran; empty when it did.
-        public: that in a sentence for the user; empty: the usual one.
         left: processes that would not be killed; only possible without a process space.
+        public: what the caller may know of `failure`; empty: the usual sentence.
+        code: the word that goes with `public`.
+        session: what became of its PAM session; empty: it had none.
     """
 
     user_endpoint: str
@@ -40,6 +43,31 @@ class Exit:
     failure: str = ""
     public: str = ""
     left: int = 0
+    code: ErrorCode = ErrorCode.START_FAILED
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """PAM let the account in; its session lasts until the `Exit`."""
+
+    user_endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksTold:
+    """A user endpoint says what happened to its tasks, oldest first. Its own claim."""
+
+    user_endpoint: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksSilenced:
+    """What a user endpoint said of its tasks is not listened to any more, and why."""
+
+    user_endpoint: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +87,13 @@ class Adopted:
     started_at: float
 
 
+News = SessionOpened | TasksTold | TasksSilenced | Adopted
+
+
+def unheard(_: News) -> None:
+    """Take news, and do nothing with it."""
+
+
 class Runtime(Protocol):
     """Runs user endpoints. Call it from the loop's thread; it calls back in the same.
 
@@ -66,15 +101,12 @@ class Runtime(Protocol):
     """
 
     def open(
-        self,
-        on_exit: Callable[[Exit], None],
-        on_adopted: Callable[[Adopted], None] = lambda _: None,
+        self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
     ) -> None:
-        """Get ready.
+        """Get ready, and call `on_exit` once for each user endpoint that is gone.
 
-        Args:
-            on_exit: called once for each user endpoint that is gone.
-            on_adopted: called for each that was found running; before or after this returns.
+        `on_news` hears of what happens to one before that, and never after it; also of each
+        that was found running.
         """
         ...
 

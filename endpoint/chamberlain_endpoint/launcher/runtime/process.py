@@ -2,7 +2,8 @@
 
 Each gets a fresh keeper (see `child`), in a PID namespace of its own where the kernel allows
 it. The launcher holds four pipes of each: standard input for the first line and the lease,
-standard output and error (of both only the tail is kept), and the keeper's report. The
+standard output (records of tasks, where they are wanted), standard error (only its tail is
+kept), and the keeper's report. The
 report pipe closes when the keeper is gone, which works on every kernel and in any thread,
 unlike pidfds and SIGCHLD.
 """
@@ -10,7 +11,6 @@ unlike pidfds and SIGCHLD.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -20,58 +20,38 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from chamberlain_endpoint.launcher import privileges
-from chamberlain_endpoint.launcher.loop import Loop, Timer
+from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.runtime import child, folders
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Adopted, Exit, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    TAIL_BYTES,
+    Exit,
+    News,
+    SessionOpened,
+    StartFailedError,
+    TasksSilenced,
+    TasksTold,
+    unheard,
+)
+from chamberlain_endpoint.launcher.runtime.watched import Watched
 from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
+from chamberlain_wire.errors import InvalidMessageError
 
 _log: Final = logging.getLogger(__name__)
 
 _READ_BYTES: Final = 64 * 1024
 _PAUSE_S: Final = 0.01
 """Pause after a full pipe: a process that floods its error stream waits, not root."""
+_LATELY_S: Final = 1.0
 _REAP_S: Final = 0.001
 _MAX_REAP_S: Final = 0.1
 _LAST_RESORT_S: Final = 7.0
 """How long after the order to kill everything the keeper itself is killed."""
 _PROBE_S: Final = 20.0
 _CLOSE_S: Final = 10.0
-_FAILED_CODE: Final = 70
 _KEPT_BLOCKED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, child.KILL_ALL})
-
-
-class _Process:
-    """One user endpoint's keeper and its pipes."""
-
-    def __init__(self, spec: LaunchSpec, keeper: subprocess.Popen[bytes], report: int) -> None:
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        assert keeper.stderr is not None
-        self.user_endpoint = spec.user_endpoint
-        self.keeper = keeper
-        self.stdin = keeper.stdin.fileno()
-        self.waiting = bytearray(spec.first_line)
-        self.tails = {
-            keeper.stdout.fileno(): bytearray(),
-            keeper.stderr.fileno(): bytearray(),
-            report: bytearray(),
-        }
-        self.stderr = keeper.stderr.fileno()
-        self.report = report
-        self.kill_at = float("inf")
-        self.kill_timer: Timer | None = None
-        for fd in (self.stdin, *self.tails):
-            os.set_blocking(fd, False)
-
-    def close(self) -> None:
-        for stream in (self.keeper.stdin, self.keeper.stdout, self.keeper.stderr):
-            assert stream is not None
-            with contextlib.suppress(OSError):
-                stream.close()
-        os.close(self.report)
 
 
 class ProcessRuntime:
@@ -99,16 +79,16 @@ class ProcessRuntime:
         self._may_own_space = may_own_space
         self._stand_in = stand_in
         self._is_own_space = False
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, Watched] = {}
         self._on_exit: Callable[[Exit], None] | None = None
+        self._on_news: Callable[[News], None] = unheard
 
     def open(
-        self,
-        on_exit: Callable[[Exit], None],
-        on_adopted: Callable[[Adopted], None] = lambda _: None,
+        self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
     ) -> None:
         """Find out what the kernel allows, and begin to renew leases."""
         self._on_exit = on_exit
+        self._on_news = on_news
         if self._may_own_space and os.geteuid() == 0:
             self._is_own_space = self._can_have_own_space()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
@@ -136,11 +116,14 @@ class ProcessRuntime:
                 account_dir=str(folder),
                 state_name=spec.state_dir.name,
                 report_fd=-1,
+                pam_service=spec.pam.service if spec.pam.enable else "",
+                user_name=account.uname,
+                pam_timeout_s=spec.pam.timeout_s,
             )
             keeper, report = self._spawn(order)
         except OSError as error:
             raise StartFailedError(f"{spec.user_endpoint}: {error}") from error
-        process = _Process(spec, keeper, report)
+        process = Watched(spec, keeper, report)
         self._processes[spec.user_endpoint] = process
         for fd in process.tails:
             self._watch(process, fd)
@@ -173,14 +156,16 @@ class ProcessRuntime:
         """Kill what still runs and wait for it."""
         until = time.monotonic() + _CLOSE_S
         for process in self._processes.values():
-            process.keeper.send_signal(signal.SIGKILL if self._is_own_space else child.KILL_ALL)
+            at_once = self._is_own_space and not process.has_session
+            process.keeper.send_signal(signal.SIGKILL if at_once else child.KILL_ALL)
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.keeper.wait(max(0.0, until - time.monotonic()))
+            process.keeper.kill()
             self._let_go(process)
         self._processes.clear()
 
-    def _kill(self, process: _Process) -> None:
+    def _kill(self, process: Watched) -> None:
         process.keeper.send_signal(child.KILL_ALL)
         process.kill_timer = self._loop.call_later(_LAST_RESORT_S, process.keeper.kill)
 
@@ -246,31 +231,65 @@ class ProcessRuntime:
         )
         return False
 
-    def _watch(self, process: _Process, fd: int) -> None:
+    def _watch(self, process: Watched, fd: int) -> None:
         self._loop.on_readable(fd, lambda: self._drain(process, fd))
 
-    def _drain(self, process: _Process, fd: int) -> None:
-        """Take what is there now, once; keep the tail."""
+    def _drain(self, process: Watched, fd: int) -> None:
+        """Take what is there now, once."""
         try:
             data = os.read(fd, _READ_BYTES)
         except BlockingIOError:
             return
-        tail = process.tails[fd]
-        tail += data
-        del tail[:-TAIL_BYTES]
+        began = time.monotonic()
+        self._take(process, fd, data)
+        if fd not in process.tails:
+            return
         if not data:
             self._loop.forget(fd)
             if fd == process.report:
                 self._collect(process)
+        elif fd == process.stdout and process.tells_tasks:
+            process.told_at = time.monotonic()
+            self._pause(process, fd, self._rest_s(process.told_at - began))
         elif len(data) == _READ_BYTES:
-            self._loop.forget(fd)
-            self._loop.call_later(_PAUSE_S, lambda: self._watch_again(process, fd))
+            self._pause(process, fd, _PAUSE_S)
 
-    def _watch_again(self, process: _Process, fd: int) -> None:
-        if self._processes.get(process.user_endpoint) is process:
+    def _pause(self, process: Watched, fd: int, pause_s: float) -> None:
+        self._loop.forget(fd)
+        self._loop.call_later(pause_s, lambda: self._watch_again(process, fd))
+
+    def _rest_s(self, took_s: float) -> float:
+        """Return how long not to listen to one that tells of tasks, after `took_s` of it.
+
+        However many tell however much, two thirds of our time stay for requests.
+        """
+        lately = time.monotonic() - _LATELY_S
+        telling = sum(process.told_at > lately for process in self._processes.values())
+        return max(_PAUSE_S, 2 * took_s * telling)
+
+    def _take(self, process: Watched, fd: int, data: bytes) -> None:
+        if fd == process.report:
+            if process.hear_report(data):
+                self._on_news(SessionOpened(process.user_endpoint))
+            return
+        if fd != process.stdout or not process.tells_tasks:
+            process.keep(fd, data)
+            return
+        try:
+            claims = process.hear_tasks(data)
+        except InvalidMessageError as error:
+            self._loop.forget(fd)
+            process.silence()
+            self._on_news(TasksSilenced(process.user_endpoint, str(error)))
+            return
+        if claims:
+            self._on_news(TasksTold(process.user_endpoint, claims))
+
+    def _watch_again(self, process: Watched, fd: int) -> None:
+        if self._processes.get(process.user_endpoint) is process and fd in process.tails:
             self._watch(process, fd)
 
-    def _feed(self, process: _Process) -> None:
+    def _feed(self, process: Watched) -> None:
         """Write what waits to standard input, as far as it goes without waiting."""
         try:
             written = os.write(process.stdin, process.waiting)
@@ -292,25 +311,23 @@ class ProcessRuntime:
                 self._feed(process)
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
-    def _collect(self, process: _Process, wait_s: float = _REAP_S) -> None:
+    def _collect(self, process: Watched, wait_s: float = _REAP_S) -> None:
         """Tell of the end once the kernel has let go of the keeper."""
         if process.keeper.poll() is None:
             # Soon as a rule; long when a process below hangs in a file system.
             longer_s = min(2 * wait_s, _MAX_REAP_S)
             self._loop.call_later(wait_s, lambda: self._collect(process, longer_s))
             return
-        for fd in process.tails:
+        for fd in tuple(process.tails):
             if fd != process.report:
                 with contextlib.suppress(OSError):
-                    tail = process.tails[fd]
-                    tail += os.read(fd, _READ_BYTES)
-                    del tail[:-TAIL_BYTES]
+                    self._take(process, fd, os.read(fd, _READ_BYTES))
         del self._processes[process.user_endpoint]
         self._let_go(process)
         assert self._on_exit is not None, "open() comes first"
-        self._on_exit(_exit_of(process))
+        self._on_exit(process.exit())
 
-    def _let_go(self, process: _Process) -> None:
+    def _let_go(self, process: Watched) -> None:
         if process.kill_timer is not None:
             process.kill_timer.cancel()
         for fd in (process.stdin, *process.tails):
@@ -327,20 +344,3 @@ def _blocked_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _exit_of(process: _Process) -> Exit:
-    tail = bytes(process.tails[process.stderr])
-    told: dict[str, Any] = {}
-    for line in process.tails[process.report].splitlines():
-        told.update(json.loads(line))
-    # First what the fork said that could not run, then what the keeper saw of its end.
-    if "failed" in told:
-        return Exit(process.user_endpoint, _FAILED_CODE, None, tail, failure=str(told["failed"]))
-    if told:
-        code, number = told.get("exit"), told.get("signal")
-        return Exit(process.user_endpoint, code, number, tail, left=told.get("left", 0))
-    code = process.keeper.returncode
-    if code < 0:
-        return Exit(process.user_endpoint, None, -code, tail)
-    return Exit(process.user_endpoint, code, None, tail, failure="the keeper told nothing")

@@ -1,11 +1,13 @@
 """The text that a template wrote -> a plain document. YAML without its traps.
 
 Duplicate keys are refused (a later one would silently win over the site's own), aliases may
-not multiply (a page of text can name a billion nodes), and a date stays the text it was.
+not multiply (a page of text can name a billion nodes), a date stays the text it was, and
+`1:30:00` the walltime that it looks like (YAML 1.1 reads 5400).
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import yaml
@@ -16,12 +18,18 @@ from chamberlain_wire.errors import ErrorCode
 MAX_NODES: Final = 20_000
 """Most values in a document, each alias counted as what it stands for."""
 
+_SIXTIES: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.CSafeLoader):
-    """Safe, and without dates."""
+    """Safe, without dates, and without numbers of the base 60."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        if kind is yaml.ScalarNode and implicit[0] and _SIXTIES.fullmatch(value):
+            return "tag:yaml.org,2002:str"
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
 
 _Loader.yaml_implicit_resolvers = {

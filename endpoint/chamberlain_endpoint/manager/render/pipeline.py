@@ -10,6 +10,7 @@ from chamberlain_endpoint import rendered
 from chamberlain_endpoint.manager.render.document import load_document
 from chamberlain_endpoint.manager.render.job import Rendered, RenderJob, RenderRefusedError
 from chamberlain_endpoint.manager.render.options import check_options
+from chamberlain_endpoint.manager.render.taint import Written, refuse_foreign_text
 from chamberlain_endpoint.manager.render.template import render_text
 from chamberlain_wire.errors import ErrorCode
 
@@ -29,10 +30,23 @@ def render(job: RenderJob) -> Rendered:
         RenderRefusedError: the first of these that says no.
     """
     check_options(job.options, job.json_schema)
-    text, deprecated = render_text(job)
+    written = Written()
+    text, deprecated = render_text(job, written)
+    return Rendered(config=judged(job, text, written), deprecated=deprecated)
+
+
+def judged(job: RenderJob, text: str, written: Written) -> str:
+    """Return the checked configuration in `text`, which the template of `job` wrote, as JSON.
+
+    Raises:
+        RenderRefusedError: it is none, or a caller's text stands where it must not.
+    """
     document = load_document(text)
+    limits = (document, job.parent_config)
+    limited = any(isinstance(one, dict) and one.get("allowed_functions") for one in limits)
+    refuse_foreign_text(text, written, functions_limited=limited)
     try:
         config = rendered.parse(document)
     except rendered.ConfigInvalidError as error:
         raise RenderRefusedError(ErrorCode.CONFIG_INVALID, error.public) from None
-    return Rendered(config=rendered.to_json(config), deprecated=deprecated)
+    return rendered.to_json(config)

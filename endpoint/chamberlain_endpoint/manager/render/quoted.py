@@ -47,6 +47,12 @@ def _numbered(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
+class Part(str):
+    """A piece cut out of a `Quoted`, often all of it without its quotes. Ordinary text."""
+
+    __slots__ = ()
+
+
 class Quoted(str):
     """A text from outside. As text it is its JSON form; it compares equal to both forms.
 
@@ -62,6 +68,14 @@ class Quoted(str):
         self = super().__new__(cls, quote(raw))
         self._raw = raw
         return self
+
+    @property
+    def raw(self) -> str:
+        """The text as it was sent."""
+        return self._raw
+
+    def __getitem__(self, key: Any) -> Part:
+        return Part(super().__getitem__(key))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Quoted):

@@ -15,11 +15,11 @@ from chamberlain_endpoint.manager.render.quoted import (
     Null,
     QuotedMap,
     dump_json,
-    finalize,
     look_up,
     plain_or_quoted,
     shell_escape,
 )
+from chamberlain_endpoint.manager.render.taint import Written, scheduler_lines, shell_text, state
 from chamberlain_wire.errors import ErrorCode
 
 MAX_TEXT_CHARS: Final = 256 * 1024
@@ -50,17 +50,21 @@ class _Environment(SandboxedEnvironment):
     look_up = staticmethod(look_up)
 
 
-def render_text(job: RenderJob) -> tuple[str, list[str]]:
+def render_text(job: RenderJob, written: Written | None = None) -> tuple[str, list[str]]:
     """Return what the template writes, and the deprecated names that it uses.
+
+    Args:
+        written: takes note of the texts from outside.
 
     Raises:
         RenderRefusedError: with the template's line and the cause.
     """
-    environment = _environment(job)
+    environment = _environment(job, written or Written())
     template = None
     try:
         template = environment.get_template(job.template)
-        text = _bounded(template, QuotedMap(job.options), _given(job))
+        stated = state(job.options, job.json_schema)
+        text = _bounded(template, QuotedMap(job.options), _given(job) | stated)
     except RenderRefusedError:
         raise
     except jinja2.TemplateSyntaxError as error:
@@ -99,20 +103,22 @@ def _deprecated(environment: SandboxedEnvironment, job: RenderJob) -> list[str]:
     return sorted(names & older)
 
 
-def _environment(job: RenderJob) -> SandboxedEnvironment:
+def _environment(job: RenderJob, written: Written) -> SandboxedEnvironment:
     def load(name: str) -> tuple[str, str, None] | None:
         # With a file name, a traceback tells which of several templates it was.
         return (job.sources[name], name, None) if name in job.sources else None
 
     environment = _Environment(
         undefined=jinja2.StrictUndefined,
-        finalize=finalize,
+        finalize=written.finalize,
         # The optimizer would make constants of dict literals before `_CodeGenerator` sees them.
         optimized=False,
         loader=jinja2.FunctionLoader(load),
         cache_size=0,
     )
     environment.filters["shell_escape"] = shell_escape
+    environment.filters["shell_text"] = shell_text
+    environment.filters["scheduler_lines"] = scheduler_lines
     environment.tests["none"] = lambda value: value is None or isinstance(value, Null)
     environment.policies["json.dumps_function"] = dump_json
     return environment

@@ -14,13 +14,19 @@ from tests.launcher_builders import ENDPOINT, UEP, Hub, make_settings, own_accou
 from chamberlain_endpoint.identity.assertion import AssertionDesk, UsedIds
 from chamberlain_endpoint.identity.mapper import Mapped
 from chamberlain_endpoint.launcher import authority, protocol
-from chamberlain_endpoint.launcher.audit import AuditLog
+from chamberlain_endpoint.launcher.audit import AuditLog, Entry
 from chamberlain_endpoint.launcher.decision import InlineDecider, Rules
 from chamberlain_endpoint.launcher.policy import Denied
 from chamberlain_endpoint.launcher.runtime.memory import MemoryRuntime
-from chamberlain_endpoint.launcher.runtime.port import Exit
+from chamberlain_endpoint.launcher.runtime.port import (
+    Exit,
+    SessionOpened,
+    TasksSilenced,
+    TasksTold,
+)
 from chamberlain_endpoint.launcher.settings import PolicySettings
 from chamberlain_wire.assertion import Assertion
+from chamberlain_wire.claims import Claim, What
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 from chamberlain_wire.ids import new_id
 
@@ -65,6 +71,7 @@ class Bench:
         self.runtime = MemoryRuntime()
         self.decider = OneOrdinaryAccount()
         self.notices: list[protocol.Ended] = []
+        self.claimed: list[tuple[Entry, tuple[Claim, ...]]] = []
         self.authority = authority.Authority(
             self.settings,
             "1.2.3",
@@ -74,6 +81,7 @@ class Bench:
                 decider=self.decider,
                 runtime=self.runtime,
                 audit=self.audit,
+                note_tasks=lambda entry, claims: self.claimed.append((entry, claims)),
             ),
         )
         self.authority.open()
@@ -274,6 +282,50 @@ def test_one_that_never_ran_says_so_in_the_last_line_of_its_tail(bench: Bench) -
     fatal = json.loads(told[0].tail.splitlines()[-1])["fatal"]
     assert fatal["code"] == "START_FAILED"
     assert "/opt" not in fatal["message"]
+
+
+def test_a_session_and_its_end_are_written_down(bench: Bench) -> None:
+    bench.launch()
+    bench.runtime.tell(SessionOpened(UEP))
+    bench.authority._note_exit(Exit(UEP, 0, None, b"", session="closed"))
+    session, ended = (json.loads(line) for line in bench.audit_path.read_text().splitlines()[-2:])
+    assert (session["action"], session["outcome"]) == ("session", "opened")
+    assert session["account"] == "alice"
+    assert ended["reason"] == "exit code 0; PAM session closed"
+
+
+def test_who_is_not_let_in_is_told_what_may_be_told(bench: Bench) -> None:
+    bench.launch()
+    refused = Exit(
+        *(UEP, 70, None, b""),
+        failure="pam_acct_mgmt: PAM_AUTH_ERR",
+        public="The site does not let this account in now: maintenance.",
+        code=ErrorCode.ACCOUNT_REFUSED,
+    )
+    bench.authority._note_exit(refused)
+    line = json.loads(bench.audit_path.read_text().splitlines()[-1])
+    assert (line["outcome"], line["code"]) == ("never ran", "ACCOUNT_REFUSED")
+    assert "PAM_AUTH_ERR" in line["reason"]
+    (ended,) = bench.ask(protocol.ListRunning()).ended
+    fatal = json.loads(ended.tail.splitlines()[-1])["fatal"]
+    assert fatal == {"code": "ACCOUNT_REFUSED", "message": refused.public}
+
+
+def test_claims_are_stamped_with_whom_the_launcher_started(bench: Bench) -> None:
+    bench.launch()
+    claim = Claim(What.STARTED, new_id())
+    bench.runtime.tell(TasksTold(UEP, (claim,)))
+    ((entry, claims),) = bench.claimed
+    assert claims == (claim,)
+    assert (entry.account, entry.user_endpoint, entry.uid) == ("alice", UEP, 1001)
+
+
+def test_one_that_is_silenced_is_written_down_once(bench: Bench) -> None:
+    bench.launch()
+    bench.runtime.tell(TasksSilenced(UEP, "it sends rubbish"))
+    line = json.loads(bench.audit_path.read_text().splitlines()[-1])
+    assert (line["action"], line["reason"]) == ("silence", "it sends rubbish")
+    assert bench.runtime.is_running(UEP)
 
 
 def test_processes_that_would_not_go_are_written_down(bench: Bench) -> None:

@@ -28,8 +28,8 @@ def faults(given: object) -> list[str]:
     return sorted(caught.value.faults)
 
 
-@pytest.mark.parametrize("engine", rendered.ENGINE_TYPES)
-def test_every_engine_needs_its_type_only(engine: str) -> None:
+@pytest.mark.parametrize("engine", sorted({*rendered.ENGINE_TYPES} - {"GlobusMPIEngine"}))
+def test_every_engine_but_that_for_mpi_needs_its_type_only(engine: str) -> None:
     found = rendered.parse({"engine": {"type": engine}}).engine.type
     assert found == (engine if "Pool" in engine else "GlobusComputeEngine")
 
@@ -118,9 +118,8 @@ def test_every_fault_is_told_at_once() -> None:
             'engine.type: threadpoolengine is not known, did you mean "ThreadPoolEngine"?',
         ),
         (
-            htex(provider={"type": "SlurmProvider"}),
-            "engine.provider.type: SlurmProvider is not supported by this version; "
-            "LocalProvider is",
+            htex(provider={"type": "SlurmProvide"}),
+            'engine.provider.type: SlurmProvide is not known, did you mean "SlurmProvider"?',
         ),
         (
             htex(provider={"type": "LocalProvider", "max_block": 2}),
@@ -141,7 +140,7 @@ def test_every_fault_is_told_at_once() -> None:
         ),
         (
             htex(container_type="apptainer"),
-            "engine.container_type: workers in containers are not supported by this version",
+            "engine: container_type: apptainer needs container_uri, the image",
         ),
         (
             document(allowed_functions=["hello"]),

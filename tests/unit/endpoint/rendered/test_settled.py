@@ -11,7 +11,14 @@ import msgspec
 import pytest
 
 from chamberlain_endpoint import rendered
-from chamberlain_endpoint.rendered import config, engines, providers, settled
+from chamberlain_endpoint.rendered import (
+    config,
+    engines,
+    launchers,
+    providers,
+    settled,
+    settled_nodes,
+)
 
 PAIRS = [
     (config.UserEndpointConfig, settled.UserEndpoint),
@@ -19,15 +26,52 @@ PAIRS = [
     (engines.ThreadPoolEngine, settled.ThreadPoolEngine),
     (engines.ProcessPoolEngine, settled.ProcessPoolEngine),
     (engines.HtexEngine, settled.HtexEngine),
-    (providers.LocalProvider, settled.LocalProvider),
     (providers.JobStatusKwargs, settled.JobStatusKwargs),
-    (providers.SimpleLauncher, settled.SimpleLauncher),
-    (providers.SingleNodeLauncher, settled.SingleNodeLauncher),
-    (providers.WrappedLauncher, settled.WrappedLauncher),
+    (engines.MpiEngine, settled.MpiEngine),
+    *((model, getattr(settled_nodes, model.__name__)) for model in providers.PROVIDERS),
+    *((model, getattr(settled_nodes, model.__name__)) for model in launchers.LAUNCHERS),
 ]
+NEEDED: dict[str, dict[str, Any]] = {
+    "AWSProvider": {"image_id": "ami-1", "key_name": "k"},
+    "AzureProvider": {"vm_reference": {"publisher": "Canonical", "disk_size_gb": 10}},
+    "GoogleCloudProvider": {
+        "project_id": "p",
+        "key_file": "/k.json",
+        "region": "r",
+        "os_project": "debian-cloud",
+        "os_family": "debian-12",
+    },
+    "KubernetesProvider": {
+        "image": "registry.example/worker:1",
+        "persistent_volumes": [["data", "/data"]],
+        "extra_limits": {"nvidia.com/gpu": 1},
+    },
+    "WrappedLauncher": {"prepend": "nice"},
+}
+MPI = {"type": "SimpleLauncher"}
+
+
+def _choice(model: Any) -> dict[str, Any]:
+    return {"type": model.__name__, **NEEDED.get(model.__name__, {})}
+
+
 DOCUMENTS: list[dict[str, Any]] = [
     {"engine": {"type": "ThreadPoolEngine", "max_workers": 3}, "idle_heartbeats_soft": 2},
     {"engine": {"type": "ProcessPoolEngine", "run_in_sandbox": True}},
+    {"engine": {"type": "GlobusMPIEngine", "provider": {"type": "LSFProvider", "launcher": MPI}}},
+    *(
+        {"engine": {"type": "GlobusComputeEngine", "provider": _choice(model)}}
+        for model in providers.PROVIDERS
+    ),
+    *(
+        {
+            "engine": {
+                "type": "GlobusComputeEngine",
+                "provider": {"type": "SlurmProvider", "launcher": _choice(model)},
+            }
+        }
+        for model in launchers.LAUNCHERS
+    ),
     {"engine": {"type": "GlobusComputeEngine", "address": "10.0.0.1"}},
     {
         "engine": {

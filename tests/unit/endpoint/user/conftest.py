@@ -11,6 +11,8 @@ import pytest
 
 from chamberlain_endpoint.engine.memory import ManualEngine
 from chamberlain_endpoint.engine.port import Rules
+from chamberlain_endpoint.user.claims import Claims
+from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
 from chamberlain_endpoint.user.idle import Idle
 from chamberlain_endpoint.user.ledger import Ledger
@@ -22,7 +24,7 @@ from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
 from chamberlain_wire.broker.port import Delivery, Outgoing
 from chamberlain_wire.codec import decode, encode
 from chamberlain_wire.ids import EndpointId, FunctionId, TaskId, new_id
-from chamberlain_wire.messages import QueueInfo, Result, StatusReport, Task
+from chamberlain_wire.messages import ControlOrder, QueueInfo, Result, StatusReport, Task
 
 WAIT_S = 10.0
 LOST = "TASK_LOST"
@@ -43,6 +45,7 @@ class Endpoint:
         self.id = EndpointId(new_id())
         self.server = MemoryServer()
         self.queue = topology.task_queue(self.id)
+        self.control = topology.control_queue(self.id)
         self.hub = MemoryBroker(self.server)
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self.heartbeats: queue.SimpleQueue[StatusReport] = queue.SimpleQueue()
@@ -52,6 +55,7 @@ class Endpoint:
     def open_hub(self) -> None:
         self.hub.open()
         self.hub.declare_queue(self.queue, bind_to=(topology.TASKS, self.queue))
+        self.hub.declare_queue(self.control)
         self.hub.declare_queue("results", bind_to=(topology.RESULTS, "*.results"))
         self.hub.declare_queue("heartbeats", bind_to=(topology.HEARTBEATS, "*.heartbeats"))
         self.hub.consume("results", self.on_result)
@@ -74,6 +78,8 @@ class Endpoint:
         period_s: float = 3600.0,
         idle: Idle | None = None,
         grace_s: float = 5.0,
+        control: bool = False,
+        told: int | None = None,
     ) -> None:
         self.inbox: Inbox = queue.SimpleQueue()
         self.broker = MemoryBroker(self.server, on_link=self.inbox.put)
@@ -83,6 +89,7 @@ class Endpoint:
         self.ledger.open()
         settings = Settings(
             task_queue=self.queue,
+            control_queue=self.control if control else "",
             terms=Terms(Rules(endpoint_id=self.id), retries=retries, allowed=allowed),
             idle=idle or Idle(0, 0),
             heartbeat_period_s=period_s,
@@ -96,7 +103,9 @@ class Endpoint:
             engine=self.engine,
             ledger=self.ledger,
             results=Results(self.broker, out, self.inbox.put),
-            heartbeat=Heartbeat(self.id, beat, period_s=period_s, identity={}),
+            control=Control(self.broker, self.control if control else ""),
+            heartbeat=Heartbeat(self.id, beat, period_s=period_s, identity={}, control=control),
+            claims=Claims(told),
         )
         loop = Loop(settings, parts)
         self.thread = threading.Thread(target=self.run, args=(loop,))
@@ -109,18 +118,31 @@ class Endpoint:
         except AssertionError:
             return
 
-    def submit(self, task_id: TaskId | None = None, **headers: object) -> TaskId:
+    def submit(self, task_id: TaskId | None = None, buffer: str = "x", **headers: object) -> TaskId:
         task_id = task_id or TaskId(new_id())
         known: dict[str, object] = {
             topology.HEADER_TASK: task_id,
             topology.HEADER_FUNCTION: new_id(),
             topology.HEADER_RESOURCES: "null",
         }
-        body = encode(Task(task_id=task_id, task_buffer="x"))
+        body = encode(Task(task_id=task_id, task_buffer=buffer))
         self.hub.publish(
             Outgoing(topology.TASKS, self.queue, body, headers={**known, **headers})
         ).result(WAIT_S)
         return task_id
+
+    def order(self, *task_ids: TaskId, roll: str = "") -> None:
+        """Tell what was cancelled, as the hub does."""
+        body = encode(ControlOrder(cancel=list(task_ids), roll=roll))
+        self.hub.publish(Outgoing("", self.control, body)).result(WAIT_S)
+
+    def hello(self, *cancelled: TaskId) -> StatusReport:
+        """Answer the next heartbeat that asks for the roll; return it."""
+        report = self.heartbeat()
+        while not report.roll:
+            report = self.heartbeat()
+        self.order(*cancelled, roll=report.roll)
+        return report
 
     def result(self) -> Result:
         return self.results.get(timeout=WAIT_S)

@@ -1,0 +1,37 @@
+"""The command of the workers, inside a container. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+from chamberlain_endpoint.rendered.settled import HtexEngine
+
+_WITH_MOUNT: Final = ("docker", "podman", "podman-hpc")
+
+
+def in_container(config: HtexEngine, command: str, *, run_dir: Path) -> str:
+    """Return `command` as it runs in the container of `config`; as it is without one.
+
+    Args:
+        run_dir: folder with keys and logs, which the container must have as well.
+    """
+    kind = config.container_type
+    if kind is None:
+        return command
+    options = (config.container_cmd_options or "").strip()
+    folder = shlex.quote(str(run_dir))
+    if kind == "custom":
+        # Not str.format: the site's text may hold other braces, of awk or of the shell.
+        text = options.replace("{EXECUTOR_RUNDIR}", folder)
+        return text.replace("{EXECUTOR_LAUNCH_CMD}", command)
+    # The same words as the public agent's, so that a site's options go on meaning the same.
+    mount = f"-v {folder}:{folder} -t" if kind in _WITH_MOUNT else ""
+    parts = (kind, "run", options, mount, shlex.quote(config.container_uri or ""), command)
+    return " ".join(part for part in parts if part)
+
+
+def worker_python(config: HtexEngine, ours: str) -> str:
+    """Return the interpreter of the workers: ours, or the one that an image has in its PATH."""
+    return ours if config.container_type is None else "python3"

@@ -1,0 +1,42 @@
+"""What one user endpoint tells of its tasks, over its standard output. See `claims`."""
+
+from __future__ import annotations
+
+import time
+
+from chamberlain_wire import claims
+from chamberlain_wire.errors import InvalidMessageError
+
+
+class FloodError(InvalidMessageError):
+    """More records than one user endpoint may send. Read nothing more from it."""
+
+
+class TaskHearing:
+    """Puts records together and bounds how many may come."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._allowance = claims.Allowance(claims.RATE_PER_S, claims.BURST, now_s=time.monotonic())
+
+    def hear(self, data: bytes) -> tuple[claims.Claim, ...]:
+        """Return the claims that are complete with `data`.
+
+        Raises:
+            InvalidMessageError: it sends something else, or too much. Hear it no more.
+        """
+        self._buffer += data
+        size = claims.RECORD_BYTES
+        count = len(self._buffer) // size
+        if count > self._allowance.left(now_s=time.monotonic()):
+            raise FloodError(
+                f"it sends more than {claims.RATE_PER_S} records a second, "
+                f"with {claims.BURST} at once"
+            )
+        self._allowance.take(count)
+        found = tuple(
+            claims.unpack(bytes(self._buffer[at : at + size]))
+            for at in range(0, count * size, size)
+        )
+        del self._buffer[: count * size]
+        return found

@@ -1,0 +1,65 @@
+"""Stand-ins for Slurm's programs, which run each job as a process of this host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+STAND_IN = """\
+#!{python}
+import os, pathlib, re, signal, subprocess, sys
+jobs = pathlib.Path({jobs!r})
+me = pathlib.Path(sys.argv[0]).name
+
+def state(job):
+    if (jobs / (job + ".cancelled")).exists():
+        return "CANCELLED by 1000"
+    try:
+        return "COMPLETED" if (jobs / (job + ".rc")).read_text() == "0" else "FAILED"
+    except FileNotFoundError:
+        return "RUNNING"
+
+if me == "sbatch":
+    text = pathlib.Path(sys.argv[1]).read_text()
+    if "partition=closed" in text:
+        sys.exit("sbatch: error: invalid partition specified: closed")
+    job = str(len(list(jobs.glob("*.pid"))) + 1)
+    out = re.search("^#SBATCH --output=(.*)$", text, re.M)[1]
+    err = re.search("^#SBATCH --error=(.*)$", text, re.M)[1]
+    rc = jobs / (job + ".rc")
+    run = subprocess.Popen(
+        ["bash", "-c", 'bash "$1" > "$2" 2> "$3"; echo -n $? > "$4.new"; mv "$4.new" "$4"', "job",
+         sys.argv[1], out, err, str(rc)],
+        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    (jobs / (job + ".pid")).write_text(str(run.pid))
+    print("Submitted batch job " + job)
+elif me == "sacct" and "--job" in sys.argv:
+    for job in sys.argv[-1].split(","):
+        print(job, state(job))
+elif me == "scancel":
+    for job in sys.argv[1:]:
+        (jobs / (job + ".cancelled")).touch()
+        os.killpg(int((jobs / (job + ".pid")).read_text()), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The stand-ins in PATH, and their folder of jobs."""
+    programs, folder = tmp_path / "bin", tmp_path / "jobs"
+    programs.mkdir()
+    folder.mkdir()
+    text = STAND_IN.format(python=sys.executable, jobs=str(folder))
+    for name in ("sbatch", "sacct", "scancel"):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    yield folder
+    for pid in folder.glob("*.pid"):
+        if not (folder / f"{pid.stem}.rc").exists():
+            assert (folder / f"{pid.stem}.cancelled").exists(), f"job {pid.stem} is left behind"
