@@ -93,8 +93,10 @@ COLUMNS = [
 EXPECTED = (
     # dill differs: their package asks for one exact version, our workers have a newer one.
     "Environment differences detected",
+    # ... and ours says the same of theirs.
+    "has dill 0.3.9, and here is dill",
 )
-"""What the public SDK may say of our hub and agents."""
+"""What the SDKs may say: nothing of ours is unknown to the public one."""
 
 
 @pytest.fixture(scope="module")
