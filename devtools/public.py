@@ -25,7 +25,13 @@ AGENT_NEWEST: Final = ("globus-compute-endpoint==4.19.0",)
 AGENT_YEAR_BEFORE: Final = ("globus-compute-endpoint==3.15.0",)
 """The release that was the newest one year before `AGENT_NEWEST` (September 2025)."""
 
-EVERYTHING: Final = (PACKAGES, AGENT_NEWEST, AGENT_YEAR_BEFORE)
+SDK_NEWEST: Final = ("globus-compute-sdk==4.19.0",)
+"""The newest release when this was written (October 2026). A newer one is tried by hand first."""
+
+SDK_YEAR_BEFORE: Final = ("globus-compute-sdk==3.16.1",)
+"""The release that was the newest one year before `SDK_NEWEST`."""
+
+EVERYTHING: Final = (PACKAGES, SDK_NEWEST, SDK_YEAR_BEFORE, AGENT_NEWEST, AGENT_YEAR_BEFORE)
 """All sets that the compatibility tests use."""
 
 _FOLDER: Final = ROOT / ".venv-public"

@@ -99,9 +99,7 @@ class Site:
             RabbitNotStartedError, NotUpError, CommandError: which part failed, and its log.
         """
         self.start_services(report)
-        with report.step("Configuring the endpoint and starting it under supervisord"):
-            self._configure()
-            self.start_endpoint()
+        self.start_agent(report)
 
     def start_services(self, report: Reporter) -> None:
         """Start broker and hub, add the people: all but the endpoint. Call `stop` in any case.
@@ -117,6 +115,16 @@ class Site:
         with report.step("Starting the hub on SQLite, with its people and their tokens"):
             self.start_hub()
             self._add_people()
+
+    def start_agent(self, report: Reporter) -> None:
+        """Start the endpoint at a hub that runs, and return when it is online.
+
+        Raises:
+            NotUpError, CommandError: which part failed, and its log.
+        """
+        with report.step("Configuring the endpoint and starting it under supervisord"):
+            self._configure()
+            self.start_endpoint()
 
     def start_hub(self) -> None:
         """Start the hub, the first time with new settings; return when it answers."""

@@ -117,6 +117,7 @@ class HubSettings(BaseModel):
         audit_keep_files: how many full files are kept; older ones are removed.
         metrics_listen: `HOST:PORT` where Prometheus finds the metrics, without a login; empty:
             nowhere.
+        max_requests_per_10_s: how often each identity may ask one hub process; 0: no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -160,6 +161,8 @@ class HubSettings(BaseModel):
     max_tasks_per_submit: Annotated[int, Field(ge=1, le=limits.MAX_TASKS_PER_SUBMIT)] = (
         limits.MAX_TASKS_PER_SUBMIT
     )
+
+    max_requests_per_10_s: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     @classmethod
     def load(cls, path: Path | None = None, environment: Mapping[str, str] | None = None) -> Self:

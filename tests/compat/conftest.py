@@ -27,6 +27,29 @@ HUB_PORT = 5000
 StartAgent = Callable[[AgentPlan], PublicAgent]
 Open = Callable[..., Executor]
 
+_TABLE: dict[str, dict[str, str]] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which step of the scenario went how, with which SDK at which agent."""
+    if not _TABLE:
+        return
+    terminalreporter.section("steps of the scenario, by SDK and agent")
+    columns = list(_TABLE)
+    for number, name in enumerate(columns, 1):
+        terminalreporter.write_line(f"({number}) {name}")
+    heads = "".join(f"{f'({number})':>8}" for number in range(1, len(columns) + 1))
+    terminalreporter.write_line(f"{'':<45}{heads}")
+    for step in dict.fromkeys(step for column in _TABLE.values() for step in column):
+        cells = "".join(f"{_TABLE[name].get(step, '-'):>8}" for name in columns)
+        terminalreporter.write_line(f"{step:<45}{cells}")
+
+
+@pytest.fixture(scope="session")
+def table() -> dict[str, dict[str, str]]:
+    """Column (SDK and agent) -> step -> how it went; printed at the end."""
+    return _TABLE
+
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[OwnNetwork]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chamberlain_endpoint.engine import capture, thread_output, time_limit
+from chamberlain_endpoint.engine import capture, public_names, thread_output, time_limit
 from chamberlain_endpoint.engine.advice import advice_on
 from chamberlain_endpoint.engine.family import TASK_VARIABLE
 from chamberlain_endpoint.engine.meter import Meter, usage
@@ -190,14 +190,16 @@ def _outcome_in_thread(job: Job) -> dict[str, Any]:
 
 
 def _outcome(job: Job) -> dict[str, Any]:
+    public_names.offer()
     function, args, kwargs = unpack_task(job.buffer, _allowed(job.rules))
     packed = pack_result(function(*args, **kwargs), job.serializers)
     size = len(packed) if packed.isascii() else len(packed.encode())
     if size > MAX_RESULT_BYTES:
         return _error(
             ErrorCode.RESULT_TOO_LARGE,
-            f"The result has {size} bytes when packed; the limit is {MAX_RESULT_BYTES}. "
-            "Return less, or write it to a file.",
+            # Users of the public SDK look for this word in the text: it shows them no code.
+            f"{ErrorCode.RESULT_TOO_LARGE}: The result has {size} bytes when packed; the limit is "
+            f"{MAX_RESULT_BYTES}. Return less, or write it to a file.",
         )
     return {"data": packed}
 

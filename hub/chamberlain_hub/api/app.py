@@ -27,6 +27,7 @@ from chamberlain_hub.api import (
     sessions,
     submit,
     submit_body,
+    submit_v2,
     task_logs,
     tasks,
 )
@@ -92,7 +93,8 @@ def make_app(services: Services) -> ASGIApp:
         )
 
     errors.install(app, note)
-    for part in (meta, oauth, functions, endpoints, submit, tasks, task_logs, sessions):
+    parts = (meta, oauth, functions, endpoints, submit, submit_v2, tasks, task_logs, sessions)
+    for part in parts:
         app.include_router(part.router)
     _document(app)
     limited = BodyLimit(Shortcut(app, services), limit_bytes=services.settings.max_submit_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -27,6 +28,9 @@ router = APIRouter(tags=["endpoints"])
 
 LOCK_S: Final = 30.0
 """How long a stopped endpoint may not register again."""
+
+_SHOWN_TO_ALL: Final = ("endpoint_version", "python_version", "hostname")
+_TOLD_BESIDE: Final = (*_SHOWN_TO_ALL, "local_user", "sdk_version", "endpoint_config")
 
 
 @router.post("/v3/endpoints", summary="Register an endpoint")
@@ -69,12 +73,14 @@ def get_endpoint(hub: Hub, caller: Caller, endpoint_id: str) -> Response:
         "status": _status(endpoint),
         "last_heartbeat_at": endpoint.last_heartbeat_at,
     }
-    shown = ("endpoint_version", "python_version", "hostname")
+    metadata: Mapping[str, Any] = endpoint.metadata
     if may_manage(caller, endpoint):
-        document |= {"admins": endpoint.admins, "metadata": endpoint.metadata}
+        document["admins"] = endpoint.admins
     else:
-        document["metadata"] = {key: endpoint.metadata.get(key) for key in shown}
-    return json_answer(document)
+        metadata = {key: metadata.get(key) for key in _SHOWN_TO_ALL}
+    # The public service tells some of it beside the rest; its clients read it there.
+    beside = {key: metadata[key] for key in _TOLD_BESIDE if key in metadata}
+    return json_answer(beside | document | {"metadata": metadata})
 
 
 @router.get("/v2/endpoints/{endpoint_id}/status", summary="Is an endpoint online?")

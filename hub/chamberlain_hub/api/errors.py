@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from chamberlain_hub.api.answers import json_answer
+from chamberlain_hub.domain.errors import TooManyRequestsError
 from chamberlain_hub.domain.policy import PolicyRefusedError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidMessageError
 
@@ -37,6 +38,7 @@ _STATUS: Final[Mapping[str, int]] = {
     ErrorCode.SEMANTICALLY_INVALID: 422,
     ErrorCode.INVALID_ID: 422,
     ErrorCode.ENDPOINT_LOCKED: 423,
+    ErrorCode.TOO_MANY_REQUESTS: 429,
     ErrorCode.INVALID_MESSAGE: 400,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.BROKER: 503,
@@ -129,6 +131,8 @@ def refusal(error: ChamberlainError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = _TRY_AGAIN_S
+    elif isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(error.wait_s)
     return _answer(status, code, message, headers, _more(error))
 
 

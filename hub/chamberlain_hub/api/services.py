@@ -17,11 +17,16 @@ from chamberlain_hub.audit.port import Audit
 from chamberlain_hub.config import HubSettings
 from chamberlain_hub.dispatch.dispatcher import Dispatcher
 from chamberlain_hub.dispatch.submissions import Submissions
-from chamberlain_hub.domain.errors import ForbiddenError, UnauthenticatedError
+from chamberlain_hub.domain.errors import (
+    ForbiddenError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+)
 from chamberlain_hub.domain.identity import Principal
 from chamberlain_hub.domain.scope import COMPUTE, may_compute
 from chamberlain_hub.domain.source import source_of
 from chamberlain_hub.identity.attempts import Attempts
+from chamberlain_hub.identity.rates import WINDOW_S, Rates
 from chamberlain_hub.metrics import HubMetrics
 from chamberlain_hub.store.store import Store
 
@@ -36,6 +41,7 @@ class Services:
     Attributes:
         assertion_keys: base64 of the public keys that endpoints believe.
         attempts: wrong secrets of service accounts, counted.
+        rates: requests of identities, counted.
         pool: threads of the hot route; the other routes run in FastAPI's own.
         audit: what is asked and done is noted here, before it is done.
         refusals: what is refused is noted here.
@@ -50,6 +56,7 @@ class Services:
     audit: Audit
     refusals: Refusals
     attempts: Attempts = field(default_factory=Attempts)
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def metrics(self) -> HubMetrics:
@@ -94,13 +101,32 @@ def authenticated(request: Request) -> Principal:
     Raises:
         UnauthenticatedError: nobody known.
     """
-    principal = services_of(request).store.authenticate(token_of(request), time.time())
+    principal = principal_of(services_of(request), token_of(request))
     request.state.principal = principal
     return principal
 
 
 def _who(request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> Who:
     return caller(principal, source(services_of(request), request))
+
+
+def principal_of(hub: Services, token: str) -> Principal:
+    """Return whose token it is, and count a request of theirs; blocks.
+
+    Raises:
+        UnauthenticatedError: nobody known.
+        TooManyRequestsError: they ask too often.
+    """
+    principal = hub.store.authenticate(token, time.time())
+    most = hub.settings.max_requests_per_10_s
+    wait_s = hub.rates.wait_s(principal.identity.id, most, time.monotonic())
+    if wait_s:
+        raise TooManyRequestsError(
+            wait_s,
+            f"More than {most} requests within {WINDOW_S:.0f} s. Ask again in {wait_s} s, and send "
+            "more tasks in one request.",
+        )
+    return principal
 
 
 def computing(principal: Principal) -> Principal:

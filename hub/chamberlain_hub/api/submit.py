@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -13,7 +12,14 @@ from starlette.responses import Response
 
 from chamberlain_hub.api import submit_body
 from chamberlain_hub.api.errors import VerdictRefusedError
-from chamberlain_hub.api.services import Services, computing, services_of, source, token_of
+from chamberlain_hub.api.services import (
+    Services,
+    computing,
+    principal_of,
+    services_of,
+    source,
+    token_of,
+)
 from chamberlain_hub.dispatch.commands import Verdict
 from chamberlain_hub.dispatch.submissions import Accepted, Prepared
 from chamberlain_wire.ids import new_id
@@ -56,7 +62,7 @@ async def answer_submit(hub: Services, request: Request, endpoint_id: str) -> Re
     done = await hub.run(_begin, hub, request, endpoint_id, body, token)
     if isinstance(done, Prepared):
         assert done.verdict is not None
-        await _admitted(done.verdict, hub.settings.submit_verdict_wait_s)
+        await admitted(done.verdict, hub.settings.submit_verdict_wait_s)
         done = await hub.run(hub.submissions.accept, done)
     return _answer(done)
 
@@ -65,7 +71,7 @@ def _begin(
     hub: Services, request: Request, endpoint_id: str, body: bytes, token: str
 ) -> Prepared | Accepted:
     """Do all that can be done at once: everything, if the user endpoint serves."""
-    principal = computing(hub.store.authenticate(token, time.time()))
+    principal = computing(principal_of(hub, token))
     request.state.principal = principal
     submission = submit_body.parse(
         endpoint_id, body, source(hub, request), max_tasks=hub.settings.max_tasks_per_submit
@@ -76,7 +82,7 @@ def _begin(
     return prepared
 
 
-async def _admitted(verdict: Future[Verdict | None], wait_s: float) -> None:
+async def admitted(verdict: Future[Verdict | None], wait_s: float) -> None:
     """Wait for the verdict; return when the tasks may be stored.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from chamberlain_wire.ids import (
     parse_task_group_id,
     parse_task_id,
 )
+
+T = TypeVar("T")
 
 _MAX_RUNTIME_BYTES: Final = 32 * 1024
 _MAX_RESOURCES_BYTES: Final = 32 * 1024
@@ -54,7 +56,16 @@ def parse(endpoint_id: str, body: bytes, source: str, *, max_tasks: int) -> Subm
         RequestInvalidError: another shape, bad ids, or ids that do not fit the tasks.
         InvalidIdError: an id is none.
     """
-    asked = _decode(body)
+    return submission(endpoint_id, decode(body, _decoder), source, max_tasks=max_tasks)
+
+
+def submission(endpoint_id: str, asked: SubmitBody, source: str, *, max_tasks: int) -> Submission:
+    """Return the submission that `asked` is.
+
+    Raises:
+        RequestInvalidError: bad ids, or ids that do not fit the tasks.
+        InvalidIdError: an id is none.
+    """
     payloads = {
         parse_function_id(function): tuple(tasks) for function, tasks in asked.tasks.items()
     }
@@ -85,9 +96,15 @@ def schema() -> dict[str, Any]:
     return components
 
 
-def _decode(body: bytes) -> SubmitBody:
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return what `decoder` makes of `body`.
+
+    Raises:
+        MalformedError: it is not JSON.
+        RequestInvalidError: another shape; `public` names the place.
+    """
     try:
-        return _decoder.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise RequestInvalidError(public=_told(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

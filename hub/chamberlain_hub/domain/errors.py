@@ -12,6 +12,21 @@ class UnauthenticatedError(ChamberlainError):
     public = "This request needs an access token: send it as 'Authorization: Bearer <token>'."
 
 
+class TooManyRequestsError(ChamberlainError):
+    """The caller asks too often. Answer 429.
+
+    Attributes:
+        wait_s: after so many seconds they may ask again.
+    """
+
+    code = ErrorCode.TOO_MANY_REQUESTS
+    public = "Too many requests. Ask again later."
+
+    def __init__(self, wait_s: int, message: str) -> None:
+        super().__init__(public=message)
+        self.wait_s = wait_s
+
+
 class ForbiddenError(ChamberlainError):
     """The caller is known and may not do this. Answer 403; a retry will not help."""
 

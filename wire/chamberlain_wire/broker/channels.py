@@ -205,6 +205,10 @@ class ConsumerChannel:
         self._channel = channel
         self._generation += 1
         channel.add_on_close_callback(self._on_close)
+        if not channel.is_open:
+            # We closed the connection meanwhile. A call would raise inside pika, which would
+            # take that for a fault of the network, and say so loudly.
+            return
         channel.add_on_cancel_callback(lambda _: channel.close(200, "queue went away"))
         channel.basic_qos(
             prefetch_count=self._prefetch,
@@ -212,6 +216,8 @@ class ConsumerChannel:
         )
 
     def _start(self, channel: Any) -> None:
+        if not channel.is_open:
+            return
         self._consumer_tag = channel.basic_consume(
             self._queue, self._on_message, exclusive=self._exclusive
         )
