@@ -11,10 +11,11 @@ from tests.unit.endpoint.user.conftest import Endpoint
 
 from chamberlain_endpoint.user.claims import Claims
 from chamberlain_wire import claims, topology
+from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.claims import Claim, What
 from chamberlain_wire.codec import encode
 from chamberlain_wire.errors import ErrorCode
-from chamberlain_wire.ids import FunctionId, TaskId, new_id
+from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.messages import ErrorDetails, Result
 from chamberlain_wire.serialize.buffers import join
 
@@ -55,7 +56,7 @@ def test_a_function_that_is_not_allowed_is_refused(
     endpoint: Endpoint, pipe: tuple[int, int]
 ) -> None:
     heard, told = pipe
-    endpoint.start(told=told, allowed=frozenset({FunctionId(new_id())}))
+    endpoint.start(told=told, allowed=AllowList([new_id()]))
     function = new_id()
     task_id = endpoint.submit(buffer=BUFFER, **{topology.HEADER_FUNCTION: function})
     endpoint.result()
