@@ -22,6 +22,11 @@ _PROVES: Final = MappingProxyType(
         "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
         "postgresql": "usr/lib/postgresql/*/bin/postgres",
         "systemd": "usr/bin/systemd-analyze",
+        "systemd-container": "usr/bin/systemd-nspawn",
+        "mmdebstrap": "usr/bin/mmdebstrap",
+        "debian-archive-keyring": "usr/share/keyrings/debian-archive-trixie-stable.gpg",
+        "iproute2": "usr/sbin/ip",
+        "openssh-client": "usr/bin/ssh",
         "groff-base": "usr/bin/groff",
         "python3-venv": "usr/lib/python3*/ensurepip/__init__.py",
     }

@@ -1,0 +1,134 @@
+"""Our programs on the hosts: an environment of the hosts' own Python below /opt, shared by all.
+
+What we depend on is fetched once by this machine's pip, as wheels for the hosts' Python, and
+installed without network; the checkout itself goes on top each time a lab comes up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from devtools import environment as own_environment
+from devtools.lab import cache
+from devtools.paths import PYTHON, ROOT
+from devtools.say import Reporter
+
+if TYPE_CHECKING:
+    from devtools.lab.lab import Lab
+
+WHERE: Final = Path("/opt/chamberlain")
+"""The environment, on every host."""
+_EXTRAS: Final = ("endpoint", "hub")
+
+# In a root made of the base and a layer that is thrown away; the environment is what stays.
+_INSTALL: Final = """\
+set -eu
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mkdir -p "$1/root/opt" "$1/root/mnt"
+mount --bind "$3" "$1/root/opt"
+mount --bind "$4" "$1/root/mnt"
+mount -t proc proc "$1/root/proc"
+shift 4
+exec chroot "$SCRATCH/root" sh -euc '
+python3 -m venv /opt/chamberlain
+exec /opt/chamberlain/bin/python -m pip install --quiet --disable-pip-version-check \
+    --no-cache-dir --no-index --find-links /mnt -- "$@"
+' install "$@"
+"""
+
+
+def environment(base: Path, report: Reporter) -> Path:
+    """Return the folder that becomes /opt: all that we depend on, and what builds a wheel.
+
+    Raises:
+        BuildFailedError: pip could not fetch or install.
+    """
+
+    def build(made: Path) -> None:
+        document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        project = document["project"]
+        wanted = list(project["dependencies"])
+        for extra in _EXTRAS:
+            wanted += project["optional-dependencies"][extra]
+        build_system = document["build-system"]["requires"]
+        wheels = made / "wheels"
+        with tempfile.TemporaryDirectory() as fetched, tempfile.TemporaryDirectory() as scratch:
+            _fetch(wanted, Path(fetched), python_of(base))
+            _fetch(build_system, wheels, python_of(base))
+            cache.run(
+                [
+                    *("unshare", "--mount", "--propagation", "private", "--"),
+                    *("sh", "-c", _INSTALL, "install", scratch, base, made, fetched),
+                    *sorted(set(wanted)),
+                ],
+                environment={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SCRATCH": scratch},
+            )
+
+    both = f"{python_of(base)} {own_environment.packaging_hash()} {Path(__file__).read_text()}"
+    key = hashlib.sha256(both.encode()).hexdigest()[:16]
+    text = "Fetching what Chamberlain depends on, for the hosts' Python (once)"
+    return cache.entry("opt", key, text, build, report)
+
+
+def install(lab: Lab, layer: Path) -> None:
+    """Install the checkout on all hosts of a lab that is up.
+
+    Raises:
+        BuildFailedError: it could not be built into a wheel.
+        InsideError: the hosts' pip refused it.
+    """
+    wheel = build_wheel(layer / "wheels", lab.share)
+    lab.run(
+        "hub",
+        [
+            *(str(WHERE / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--no-index", "--no-cache-dir", "--disable-pip-version-check"),
+            *("--force-reinstall", f"/srv/lab/{wheel.name}"),
+        ],
+    )
+
+
+def build_wheel(builders: Path, target: Path) -> Path:
+    """Build the checkout's wheel into the folder `target`, without network; return it."""
+    for old in target.glob("chamberlain-*.whl"):
+        old.unlink()
+    with tempfile.TemporaryDirectory() as scratch:
+        # pip builds in the tree itself otherwise, where another build may be at work.
+        cache.run(
+            [
+                *(PYTHON, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
+                *("--no-deps", "--no-index", "--find-links", builders, "-w", scratch, ROOT),
+            ]
+        )
+        (made,) = Path(scratch).glob("chamberlain-*.whl")
+        return Path(shutil.move(made, target / made.name))
+
+
+def python_of(base: Path) -> str:
+    """Return the version of the hosts' Python, such as `3.13`."""
+    return (base / "usr/bin/python3").readlink().name.removeprefix("python")
+
+
+def _fetch(wanted: list[str], target: Path, version: str) -> None:
+    done = subprocess.run(
+        [
+            *(PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--python-version", version, "--only-binary", ":all:", "-d", target, *wanted),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise cache.BuildFailedError(f"pip could not fetch:\n{done.stdout[-3000:]}")
