@@ -12,9 +12,15 @@ from devtools.say import CannotGoOnError
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_S: Final = 120.0
 
-# Into the host's control groups first, or its systemd could not account for the command.
+# Into the host's control groups first: what it starts must lie below what the host sees as the
+# root. nspawn calls that `payload`; where controllers are on, only a leaf takes processes.
 _ENTER: Final = """\
-while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; done
+while [ "$1" != -- ]; do
+    at="$1"
+    [ ! -d "$at/payload" ] || at="$at/payload"
+    { echo $$ >"$at/cgroup.procs" || echo $$ >"$at/init.scope/cgroup.procs"; } 2>/dev/null || exit 125
+    shift
+done
 shift
 exec nsenter "$@"
 """
