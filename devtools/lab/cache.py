@@ -48,15 +48,13 @@ def base(report: Reporter) -> Path:
                 *recipe.mmdebstrap_arguments(root, mirror),
             ]
         )
-        recipe.apply(root)
+        recipe.scrub(root)
 
     text = f"Building a Debian {recipe.SUITE} of {len(recipe.PACKAGES)} packages (once)"
     return entry("base", recipe.base_hash(), text, build, report)
 
 
-def entry(
-    kind: str, key: str, text: str, build: Callable[[Path], None], report: Reporter
-) -> Path:
+def entry(kind: str, key: str, text: str, build: Callable[[Path], None], report: Reporter) -> Path:
     """Return the folder `kind-key` of the cache; call `build` with a new folder if it is absent.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,20 @@ from devtools.processes import wait_until
 PREFIX: Final = "chamberlain-lab-"
 _INHERITED: Final = ("cpuset.cpus", "cpuset.mems")
 _GONE_S: Final = 20.0
+
+# What a host runs must lie below what it sees as the root of its control groups, which nspawn
+# calls `payload`. Where controllers are on (version 2), only a leaf takes processes.
+_ENTER: Final = """\
+while [ "$1" != -- ]; do
+    at="$1"
+    [ ! -d "$at/payload" ] || at="$at/payload"
+    { echo $$ >"$at/cgroup.procs" || echo $$ >"$at/init.scope/cgroup.procs"; } 2>/dev/null ||
+        { echo "no such control group: $at" >&2; exit 125; }
+    shift
+done
+shift
+exec "$@"
+"""
 
 
 def hierarchies() -> list[Path]:
@@ -43,10 +57,9 @@ def make(lab: str, host: str) -> list[Path]:
     return made
 
 
-def enter(folders: list[Path]) -> None:
-    """Move this process into the control groups; call it in a fresh child."""
-    for folder in folders:
-        (folder / "cgroup.procs").write_text(str(os.getpid()))
+def entering(folders: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the command that runs `words` in the control groups of one host."""
+    return ["sh", "-c", _ENTER, "enter", *folders, "--", *words]
 
 
 def remove(lab: str) -> None:
@@ -55,6 +68,14 @@ def remove(lab: str) -> None:
     for top in tops:
         wait_until(lambda top=top: not _kill(top), _GONE_S)  # type: ignore[misc] # bound now
         for folder in [*_below(top), top]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def empty(lab: str, host: str) -> None:
+    """Remove what a host that ended had made below its control groups."""
+    for one in hierarchies():
+        for folder in _below(one / (PREFIX + lab) / host):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from devtools.lab import cgroups
 from devtools.lab.state import Facts, Running
 from devtools.say import CannotGoOnError
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_S: Final = 120.0
-
-# Into the host's control groups first: what it starts must lie below what the host sees as the
-# root. nspawn calls that `payload`; where controllers are on, only a leaf takes processes.
-_ENTER: Final = """\
-while [ "$1" != -- ]; do
-    at="$1"
-    [ ! -d "$at/payload" ] || at="$at/payload"
-    { echo $$ >"$at/cgroup.procs" || echo $$ >"$at/init.scope/cgroup.procs"; } 2>/dev/null || exit 125
-    shift
-done
-shift
-exec nsenter "$@"
-"""
 
 
 class HostDownError(CannotGoOnError):
@@ -39,7 +27,6 @@ def command(
     words: Sequence[str],
     *,
     user: str = "root",
-    environment: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the command for this machine that runs `words` in `host`.
 
@@ -59,13 +46,12 @@ def command(
         "HOME": home,
         "USER": user,
         "LOGNAME": user,
-        **(environment or {}),
     }
     become = [] if user == "root" else ["runuser", "-u", user, "--"]
     clean = ["env", "-i", *(f"{key}={value}" for key, value in given.items())]
     spaces = ["-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--wdns=/"]
-    enter = ["sh", "-c", _ENTER, "enter", *host.cgroups, "--"]
-    return [*enter, *spaces, "--", *clean, *become, *words]
+    inner = ["nsenter", *spaces, "--", *clean, *become, *words]
+    return cgroups.entering(host.cgroups, inner)
 
 
 def run(
@@ -73,7 +59,6 @@ def run(
     words: Sequence[str],
     *,
     user: str = "root",
-    environment: Mapping[str, str] | None = None,
     given: str = "",
     limit_s: float = LIMIT_S,
     check: bool = True,
@@ -91,7 +76,7 @@ def run(
     shown = f"{host.name}: {' '.join(words)[:200]}"
     try:
         done = subprocess.run(
-            command(host, words, user=user, environment=environment),
+            command(host, words, user=user),
             input=given,
             capture_output=True,
             text=True,

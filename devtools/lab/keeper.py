@@ -6,20 +6,26 @@ place. So no single kill leaves anything behind.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from devtools.lab import state
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> None:
     """Start the supervisor of the lab that the first argument orders, and clear up after it."""
     order: dict[str, Any] = json.loads(sys.argv[1])
+    # Hosts whose supervisor is killed become our children: somebody must see their end.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     reading, _writing = os.pipe()
     with state.folder(order["name"]).joinpath("supervisor.log").open("ab") as log:
         child = subprocess.Popen(
@@ -45,6 +51,9 @@ def main() -> None:
     os.dup2(nothing, 1)
     child.wait()
     state.clear(order["name"])
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # hosts whose supervisor was killed
 
 
 if __name__ == "__main__":

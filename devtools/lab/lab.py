@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,6 @@ from devtools.paths import ROOT
 from devtools.processes import wait_until
 from devtools.say import CannotGoOnError, Reporter
 
-NEEDED: Final = (
-    *("mmdebstrap", "systemd-container", "debian-archive-keyring"),
-    *("iproute2", "openssh-client"),
-)
-"""Debian packages without which there is no lab."""
 _GONE_S: Final = 60.0
 
 
@@ -62,18 +57,19 @@ class Lab:
         """The machine's end of what every host sees as /srv/lab."""
         return state.folder(self.name) / "share"
 
-    def up(self, plan: Plan, report: Reporter, *, ours: bool, bare: bool = False) -> None:
+    def up(self, plan: Plan, report: Reporter, *, bare: bool = False) -> None:
         """Bring it up: build what is not in the cache, boot the hosts, install our programs.
 
+        It goes down when this process ends, however it ends, unless `keep` is called.
+
         Args:
-            ours: it goes down when this process ends; else it stays until `down`.
             bare: hosts without our programs.
 
         Raises:
             CannotGoOnError: it did not come up, and nothing of it is left.
         """
         _refuse_without_power()
-        debian.ensure(NEEDED, report)
+        debian.ensure(debian.LAB, report)
         for name in state.sweep():
             report.line(f"Removed what the killed lab {name} had left.")
         base = cache.base(report)
@@ -86,22 +82,25 @@ class Lab:
         except BaseException:
             self.down()
             raise
-        if not ours:
-            self._let_go()
+
+    def keep(self) -> None:
+        """Let it stay up when this process ends, until somebody's `down`."""
+        if self._lifeline is not None:
+            self._let_go(keep=True)
 
     def down(self) -> bool:
         """End it, whoever brought it up; return whether there was one. Nothing of it stays."""
         if self._lifeline is not None:
             self._let_go(keep=False)
-        facts = state.folder(self.name)
-        there = facts.exists()
+        folder = state.folder(self.name)
+        there = folder.exists()
         if there and state.is_held(self.name):
-            for pid in self._holders():
+            for pid in _holders(self.name):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             if not wait_until(lambda: not state.is_held(self.name), _GONE_S):
-                raise LabError(f"The lab {self.name} does not end; see {facts}/supervisor.log")
-        if facts.exists():
+                raise LabError(f"The lab {self.name} does not end; see {folder}/supervisor.log")
+        if folder.exists():
             state.clear(self.name)
         return there
 
@@ -122,7 +121,6 @@ class Lab:
         words: Sequence[str],
         *,
         user: str = "root",
-        environment: Mapping[str, str] | None = None,
         given: str = "",
         limit_s: float = inside.LIMIT_S,
         check: bool = True,
@@ -132,7 +130,6 @@ class Lab:
             self.host(host),
             words,
             user=user,
-            environment=environment,
             given=given,
             limit_s=limit_s,
             check=check,
@@ -178,7 +175,6 @@ class Lab:
                 cwd="/",
                 start_new_session=True,
             )
-        (folder / "keeper.pid").write_text(str(self._lifeline.pid))
         self._follow(report)
 
     def _follow(self, report: Reporter) -> None:
@@ -196,7 +192,7 @@ class Lab:
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             raise LabError(f"The lab's supervisor ended before the lab was up.\n{tail}")
 
-    def _let_go(self, *, keep: bool = True) -> None:
+    def _let_go(self, *, keep: bool) -> None:
         process, self._lifeline = self._lifeline, None
         assert process is not None
         assert process.stdin is not None
@@ -209,15 +205,6 @@ class Lab:
         if not keep:
             process.wait(_GONE_S)
 
-    def _holders(self) -> list[int]:
-        try:
-            pid = int((state.folder(self.name) / "keeper.pid").read_text())
-        except (OSError, ValueError):
-            pid = 0
-        facts = state.read(self.name)
-        candidates = {pid} | ({facts.supervisor} if facts else set())
-        return [one for one in candidates if _is_ours(one, self.name)]
-
 
 def _words(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, str]]:
     assert process.stdout is not None
@@ -226,13 +213,15 @@ def _words(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, str]]:
         yield word, rest
 
 
-def _is_ours(pid: int, name: str) -> bool:
-    # The number may belong to another process by now.
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return False
-    return "devtools.lab." in words and f'"name": "{name}"' in words
+def _holders(name: str) -> list[int]:
+    """Return the keeper and the supervisor of the lab `name`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes().decode(errors="replace")
+            if "\0devtools.lab." in words and f'"name": "{name}"' in words:
+                found.append(int(file.parent.name))
+    return found
 
 
 def _refuse_without_power() -> None:

@@ -1,8 +1,9 @@
 """What every lab host is made of: Debian's packages, and the settings that make them a lab.
 
-The base is built once by mmdebstrap and kept by the hash of this file, so a change here makes a
-new base and nothing else does. Why each odd setting is there stands beside it; they were found
-on a machine without systemd, with control groups of both kinds, see ADR 0019.
+Debian is installed once by mmdebstrap and kept by the hash of what it is told; the settings are
+written into each host's own layer, so that a change of them costs nothing. Why each odd one is
+there stands beside it: they were found on a machine without systemd, with control groups of
+both kinds, see ADR 0019.
 """
 
 from __future__ import annotations
@@ -84,13 +85,17 @@ events_logger = "file"
         "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\n",
     }
 )
+_SCRUBBED: Final = (
+    *("etc/ssh/ssh_host_*", "etc/munge/munge.key"),
+    *("var/lib/apt/lists/**/*", "var/cache/apt/**/*"),
+)
 _SUBORDINATE: Final = "containers:1000000:6553600\n"
 
 
 def base_hash() -> str:
-    """Return what names the base: a hash of this recipe and of the machine's architecture."""
-    recipe = Path(__file__).read_bytes() + platform.machine().encode()
-    return hashlib.sha256(recipe).hexdigest()[:16]
+    """Return what names the base: a hash of how it is built, and for which architecture."""
+    words = [*mmdebstrap_arguments(Path(), ""), *_SCRUBBED, platform.machine()]
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 def mmdebstrap_arguments(root: Path, mirror: str) -> list[str]:
@@ -112,8 +117,16 @@ def mmdebstrap_arguments(root: Path, mirror: str) -> list[str]:
     ]
 
 
+def scrub(root: Path) -> None:
+    """Take from a fresh Debian in `root` what no cache should hold: keys, and lists of packages."""
+    for pattern in _SCRUBBED:
+        for file in root.glob(pattern):
+            if file.is_file():
+                file.unlink()
+
+
 def apply(root: Path) -> None:
-    """Turn a fresh Debian in `root` into the base of lab hosts."""
+    """Turn the Debian in `root` into a lab host's."""
     units = root / "etc/systemd/system"
     for name, text in _FILES.items():
         file = root / name
@@ -130,14 +143,7 @@ def apply(root: Path) -> None:
     (units / "sysinit.target.wants").mkdir(exist_ok=True)
     (units / "sysinit.target.wants/lab-cgroups.service").symlink_to("../lab-cgroups.service")
     for name in ("subuid", "subgid"):
-        with (root / "etc" / name).open("a") as file:
-            file.write(_SUBORDINATE)
-    # Each lab has keys of its own, and no secret lies in a cache.
-    for key in (*root.glob("etc/ssh/ssh_host_*"), *root.glob("etc/munge/munge.key")):
-        key.unlink()
-    for name in ("var/lib/apt/lists", "var/cache/apt"):
-        for file in (root / name).rglob("*"):
-            if file.is_file():
-                file.unlink()
+        with (root / "etc" / name).open("a") as ranges:
+            ranges.write(_SUBORDINATE)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").touch()

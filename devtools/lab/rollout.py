@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from devtools.lab import furnish, state
+from devtools.lab import cache, furnish, software, state
 from devtools.lab.lab import Lab, LabError
 from devtools.lab.plan import HUB, LOGIN
 from devtools.lab.software import WHERE
@@ -21,6 +21,7 @@ from devtools.say import Reporter
 from devtools.site import identity_mapping
 
 ENDPOINT: Final = "cluster"
+HUB_UNIT: Final = "chamberlain-hub.service"
 ENDPOINT_UNIT: Final = f"chamberlain-endpoint-{ENDPOINT}.service"
 HUB_URL: Final = f"http://{HUB}:5000"
 DOMAIN: Final = "example.edu"
@@ -51,6 +52,23 @@ PrivateTmp=yes
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+# `chamberlain-hub user add` and `token create`, for all people in one process.
+_ADD_PEOPLE: Final = """\
+import contextlib, io, json, sys
+from chamberlain_hub.main import cli
+
+def ask(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        cli(["--config", sys.argv[1], *words, "--json"], standalone_mode=False)
+    return json.loads(said.getvalue())
+
+tokens = {}
+for name in sys.argv[2:]:
+    ask("user", "add", name)
+    tokens[name] = ask("token", "create", name)["token"]
+json.dump(tokens, sys.stdout)
 """
 
 
@@ -88,7 +106,7 @@ def roll_out(lab: Lab, report: Reporter) -> Site:
     """
     with report.step("Starting the hub, with its people and their tokens"):
         _start_hub(lab)
-        tokens = {person(name): _token(lab, person(name)) for name in lab.facts.accounts}
+        tokens = _tokens(lab, [person(name) for name in lab.facts.accounts])
     with report.step("Configuring the endpoint and having systemd start it"):
         site = Site(_start_endpoint(lab, tokens), tokens)
     file = state.folder(lab.name) / _FACTS
@@ -99,6 +117,18 @@ def roll_out(lab: Lab, report: Reporter) -> Site:
     with report.step("Waiting for the endpoint to be online"):
         wait_online(lab, site)
     return site
+
+
+def renew(lab: Lab, report: Reporter) -> None:
+    """Install the checkout as it is now on a lab with a site, and restart hub and endpoint."""
+    with report.step("Installing the changed checkout and restarting hub and endpoint"):
+        software.install(lab, cache.folder() / lab.facts.software)
+        lab.run(HUB, ["systemctl", "restart", HUB_UNIT])
+        lab.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
+    site = read(lab)
+    if site is not None:
+        with report.step("Waiting for the endpoint to be online"):
+            wait_online(lab, site)
 
 
 def wait_online(lab: Lab, site: Site) -> None:
@@ -143,13 +173,12 @@ def call(lab: Lab, site: Site, username: str, options: Mapping[str, object]) -> 
     }
     done = lab.run(
         HUB,
-        [f"{_PROGRAMS}/python", "/srv/lab/demo_caller.py"],
+        [
+            *("env", "HOME=/tmp", f"CHAMBERLAIN_HUB_URL={HUB_URL}"),
+            *(f"CHAMBERLAIN_TOKEN={site.tokens[username]}", f"{_PROGRAMS}/python"),
+            "/srv/lab/demo_caller.py",
+        ],
         user="nobody",
-        environment={
-            "CHAMBERLAIN_HUB_URL": HUB_URL,
-            "CHAMBERLAIN_TOKEN": site.tokens[username],
-            "HOME": "/tmp",  # noqa: S108 - of a host that is thrown away
-        },
         given=json.dumps(question),
         limit_s=240.0,
     )
@@ -171,17 +200,17 @@ def _start_hub(lab: Lab) -> None:
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     lab.run(HUB, ["useradd", "--system", "--user-group", "--no-create-home", _HUB_ACCOUNT])
     put(lab, HUB, _HUB_SETTINGS, text, owner=_HUB_ACCOUNT)
-    put(lab, HUB, "/etc/systemd/system/chamberlain-hub.service", _HUB_UNIT, mode="0644")
-    lab.run(HUB, ["systemctl", "enable", "--quiet", "--now", "chamberlain-hub.service"])
+    put(lab, HUB, f"/etc/systemd/system/{HUB_UNIT}", _HUB_UNIT, mode="0644")
+    lab.run(HUB, ["systemctl", "enable", "--quiet", "--now", HUB_UNIT])
     up = ["curl", "-sf", "--retry", "600", "--retry-connrefused", "--retry-delay", "0"]
     lab.run(HUB, [*up, "--retry-max-time", "60", "-o", "/dev/null", f"{HUB_URL}/v2/version"])
 
 
-def _token(lab: Lab, username: str) -> str:
-    command = [f"{_PROGRAMS}/chamberlain-hub", "--config", _HUB_SETTINGS]
-    lab.run(HUB, [*command, "user", "add", username, "--json"], user=_HUB_ACCOUNT)
-    made = lab.run(HUB, [*command, "token", "create", username, "--json"], user=_HUB_ACCOUNT)
-    return str(json.loads(made.stdout)["token"])
+def _tokens(lab: Lab, usernames: Sequence[str]) -> dict[str, str]:
+    words = [f"{_PROGRAMS}/python", "-c", _ADD_PEOPLE, _HUB_SETTINGS, *usernames]
+    made = lab.run(HUB, words, user=_HUB_ACCOUNT, limit_s=300.0)
+    tokens: dict[str, str] = json.loads(made.stdout)
+    return tokens
 
 
 def _start_endpoint(lab: Lab, tokens: Mapping[str, str]) -> str:

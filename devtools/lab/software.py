@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
@@ -119,16 +118,6 @@ def python_of(base: Path) -> str:
 
 
 def _fetch(wanted: list[str], target: Path, version: str) -> None:
-    done = subprocess.run(
-        [
-            *(PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--python-version", version, "--only-binary", ":all:", "-d", target, *wanted),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise cache.BuildFailedError(f"pip could not fetch:\n{done.stdout[-3000:]}")
+    pip = ("-m", "pip", "download", "--quiet", "--disable-pip-version-check")
+    chosen = ("--python-version", version, "--only-binary", ":all:", "-d", target)
+    cache.run([PYTHON, *pip, *chosen, *wanted])

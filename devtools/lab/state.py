@@ -54,6 +54,7 @@ class Facts:
         supervisor: its process id; its network namespace holds the bridge.
         accounts: account -> uid.
         broker_password: of the hub's own broker user. Secret.
+        software: name of the cache's entry below /opt of all hosts; empty: a bare lab.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Facts:
     hosts: Mapping[str, Running]
     accounts: Mapping[str, int]
     broker_password: str
+    software: str
 
 
 def folder(name: str) -> Path:
@@ -85,11 +87,14 @@ def read(name: str) -> Facts | None:
         return None
     if not is_held(name):
         return None
-    hosts = {
-        key: Running(one["name"], one["address"], one["nspawn"], tuple(one["cgroups"]))
-        for key, one in known.pop("hosts").items()
-    }
-    return Facts(**known, hosts=hosts)
+    try:
+        hosts = {
+            key: Running(one["name"], one["address"], one["nspawn"], tuple(one["cgroups"]))
+            for key, one in known.pop("hosts").items()
+        }
+        return Facts(**known, hosts=hosts)
+    except (KeyError, TypeError):
+        return None  # a lab of another checkout; `down` ends it all the same
 
 
 def names() -> list[str]:

@@ -23,12 +23,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from devtools.lab import cgroups, furnish, inside, network, state
+from devtools.lab import cgroups, furnish, inside, network, recipe, state
 from devtools.lab.plan import Host, Plan
 from devtools.lab.state import Facts, Running
 
 _BOOT_S: Final = 120.0
 _POLL_S: Final = 0.1
+_WANTS_REBOOT: Final = 133
+"""nspawn's exit code then; only a unit of systemd's, it thinks, could start it again."""
 
 
 class Supervisor:
@@ -46,6 +48,8 @@ class Supervisor:
         self._software = software
         self._folder = state.folder(name)
         self._running: dict[str, Running] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._broker_password = ""
 
     def bring_up(self) -> None:
         """Boot all hosts and write down that the lab is up.
@@ -54,7 +58,10 @@ class Supervisor:
             OSError, InsideError, CalledProcessError: what did not work.
         """
         _tell(f"step Making {len(self._plan.hosts)} hosts and their network")
+        # nspawn keeps notes below /run, and would leave folders there.
+        _run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
         keys = furnish.make_secrets(self._folder / "keys", self._plan)
+        self._broker_password = keys.broker_password
         network.make_bridge()
         furnish.make_homes(self._folder / "home", self._plan)
         (self._folder / "share").mkdir(mode=0o755)
@@ -66,19 +73,21 @@ class Supervisor:
             self._boot(host)
         for running in self._running.values():
             _wait_for_boot(running)
-        state.write(
-            Facts(
-                name=self._name,
-                supervisor=os.getpid(),
-                hosts=self._running,
-                accounts=self._plan.accounts,
-                broker_password=keys.broker_password,
-            )
-        )
+        self._write_down()
+
+    def boot_again(self) -> None:
+        """Boot the hosts that ended because they wanted to reboot. One that ended stays off."""
+        for host in self._plan.hosts:
+            if self._processes[host.name].poll() == _WANTS_REBOOT:
+                cgroups.empty(self._name, host.name)
+                self._boot(host)
+                self._write_down()
 
     def end(self) -> None:
         """End all hosts at once; what they would still write is thrown away with them."""
         cgroups.remove(self._name)
+        for process in self._processes.values():
+            process.wait()  # or it stays a zombie, of whoever inherits it
         for target in _mounts_below(self._folder):
             subprocess.run(["umount", "-l", target], capture_output=True, check=False)
 
@@ -94,6 +103,7 @@ class Supervisor:
         for one in (root, place / "containers"):
             one.mkdir(mode=0o755, parents=True)
         self._overlay(self._base, root, place / "layer")
+        recipe.apply(root)
         furnish.furnish(root, host, self._plan, keys)
         network.connect(host, place / "net")
 
@@ -105,21 +115,33 @@ class Supervisor:
         _run(["mount", "-t", "overlay", "overlay", "-o", options, str(target)])
 
     def _boot(self, host: Host) -> None:
-        folders = cgroups.make(self._name, host.name)
+        folders = [str(one) for one in cgroups.make(self._name, host.name)]
         place = self._folder / "hosts" / host.name
         with (place / "console.log").open("ab") as console:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self._nspawn(host, place)],
+                cgroups.entering(
+                    folders, ["setpriv", "--pdeathsig", "KILL", *self._nspawn(host, place)]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "SYSTEMD_SECCOMP": "0"},
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=lambda: cgroups.enter(folders),
             )
-        self._running[host.name] = Running(
-            host.name, host.address, process.pid, tuple(map(str, folders))
+        self._processes[host.name] = process
+        self._running[host.name] = Running(host.name, host.address, process.pid, tuple(folders))
+
+    def _write_down(self) -> None:
+        state.write(
+            Facts(
+                name=self._name,
+                supervisor=os.getpid(),
+                hosts=self._running,
+                accounts=self._plan.accounts,
+                broker_password=self._broker_password,
+                software=self._software.name if self._software else "",
+            )
         )
 
     def _nspawn(self, host: Host, place: Path) -> list[str]:
@@ -185,13 +207,20 @@ def _tell(text: str) -> None:
         os.write(1, f"{text}\n".encode())
 
 
-def _wait_for_the_end(keeper: int) -> None:
+def _wait_for_the_end(supervisor: Supervisor, keeper: int) -> None:
     """Return when the owner is gone without having said `keep`, or the keeper is gone."""
-    watched = [0, keeper]
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    watched = [0, keeper, woken]
     while True:
         ready, _, _ = select.select(watched, [], [])
         if keeper in ready:
             return
+        if woken in ready:
+            os.read(woken, 1024)
+            supervisor.boot_again()
         if 0 in ready:
             said = os.read(0, 1024)
             if b"keep" not in said:
@@ -219,7 +248,7 @@ def main() -> None:
     try:
         supervisor.bring_up()
         _tell("ready")
-        _wait_for_the_end(order["keeper"])
+        _wait_for_the_end(supervisor, order["keeper"])
     except Exception as error:
         _tell(f"failed {json.dumps(str(error))}")
         raise
