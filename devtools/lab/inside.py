@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from devtools.say import CannotGoOnError
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_S: Final = 120.0
+_SPARE_S: Final = 30.0
+_KILLED: Final = (-9, 137)
 
 
 class HostDownError(CannotGoOnError):
@@ -74,18 +77,24 @@ def run(
         InsideError: it took too long, or ended badly and `check` is set.
     """
     shown = f"{host.name}: {' '.join(words)[:200]}"
+    # In the host, too: the end of nsenter would leave there what it started.
+    limited = ["timeout", "--signal=KILL", f"{limit_s:g}", *words]
+    started = time.monotonic()
     try:
         done = subprocess.run(
-            command(host, words, user=user),
+            command(host, limited, user=user),
             input=given,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=limit_s,
+            timeout=limit_s + _SPARE_S,
             check=False,
         )
+        too_late = done.returncode in _KILLED and time.monotonic() - started >= limit_s
     except subprocess.TimeoutExpired:
-        raise InsideError(f"{shown}: not done within {limit_s:g} s") from None
+        too_late = True
+    if too_late:
+        raise InsideError(f"{shown}: not done within {limit_s:g} s")
     if check and done.returncode != 0:
         said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
         raise InsideError(f"{shown} ended with {done.returncode}:\n{said}")
