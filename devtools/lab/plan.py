@@ -33,10 +33,12 @@ class Plan:
     Attributes:
         nodes: how many compute nodes, at least 1.
         more_accounts: how many accounts beside those of `PEOPLE`: user01, user02, ...
+        only: names of the hosts that are booted; empty: all.
     """
 
     nodes: int = 1
     more_accounts: int = 0
+    only: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -45,7 +47,7 @@ class Plan:
             Host(name, f"10.77.0.{20 + number}", ("munge.service", "slurmd.service"))
             for number, name in enumerate(self.node_names, 1)
         ]
-        return (
+        every = (
             Host(
                 HUB,
                 "10.77.0.10",
@@ -54,6 +56,7 @@ class Plan:
             Host(LOGIN, "10.77.0.11", ("munge.service", "podman.socket")),
             *nodes,
         )
+        return tuple(host for host in every if not self.only or host.name in self.only)
 
     @property
     def node_names(self) -> tuple[str, ...]:

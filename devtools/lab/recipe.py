@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -92,13 +93,13 @@ _SCRUBBED: Final = (
 _SUBORDINATE: Final = "containers:1000000:6553600\n"
 
 
-def base_hash() -> str:
+def base_hash(packages: Sequence[str] = PACKAGES) -> str:
     """Return what names the base: a hash of how it is built, and for which architecture."""
-    words = [*mmdebstrap_arguments(Path(), ""), *_SCRUBBED, platform.machine()]
+    words = [*mmdebstrap_arguments(Path(), "", packages), *_SCRUBBED, platform.machine()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
-def mmdebstrap_arguments(root: Path, mirror: str) -> list[str]:
+def mmdebstrap_arguments(root: Path, mirror: str, packages: Sequence[str] = PACKAGES) -> list[str]:
     """Return the command that builds the packages' part of the base in the folder `root`.
 
     Args:
@@ -108,7 +109,7 @@ def mmdebstrap_arguments(root: Path, mirror: str) -> list[str]:
         "mmdebstrap",
         "--variant=apt",
         "--format=directory",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT),
         SUITE,

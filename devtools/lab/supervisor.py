@@ -241,7 +241,7 @@ def main() -> None:
     software = order["software"]
     supervisor = Supervisor(
         order["name"],
-        Plan(**order["plan"]),
+        Plan(**{**order["plan"], "only": tuple(order["plan"]["only"])}),
         Path(order["base"]),
         Path(software) if software else None,
     )

@@ -31,7 +31,7 @@ import sys, time
 from devtools.lab.lab import Lab
 from devtools.lab.plan import Plan
 from devtools.say import Reporter
-Lab(sys.argv[1]).up(Plan(), Reporter(), bare=True)
+Lab(sys.argv[1]).up(Plan(only=("login",)), Reporter(), bare=True)
 print("up", flush=True)
 sys.stdin.read()
 """
