@@ -9,6 +9,7 @@ import sys
 import click
 
 from devtools import bench, checks, demo, demo_runs, environment, hook, stage, testing
+from devtools.image.commands import image_commands
 from devtools.lab.commands import lab_commands
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, last_line
@@ -133,6 +134,7 @@ def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
 
 
 cli.add_command(lab_commands)
+cli.add_command(image_commands)
 
 
 def main() -> None:

@@ -99,15 +99,18 @@ def base_hash(packages: Sequence[str] = PACKAGES) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
-def mmdebstrap_arguments(root: Path, mirror: str, packages: Sequence[str] = PACKAGES) -> list[str]:
+def mmdebstrap_arguments(
+    root: Path, mirror: str, packages: Sequence[str] = PACKAGES, variant: str = "apt"
+) -> list[str]:
     """Return the command that builds the packages' part of the base in the folder `root`.
 
     Args:
         mirror: address of an archive; empty: mmdebstrap's own choice.
+        variant: what is in it beside `packages`, in mmdebstrap's word.
     """
     return [
         "mmdebstrap",
-        "--variant=apt",
+        f"--variant={variant}",
         "--format=directory",
         f"--include={','.join(packages)}",
         '--aptopt=Apt::Install-Recommends "false"',

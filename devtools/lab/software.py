@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,16 +54,13 @@ def environment(base: Path, report: Reporter) -> Path:
     """
 
     def build(made: Path) -> None:
+        wanted = requirements(_EXTRAS)
         document = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        project = document["project"]
-        wanted = list(project["dependencies"])
-        for extra in _EXTRAS:
-            wanted += project["optional-dependencies"][extra]
         build_system = document["build-system"]["requires"]
         wheels = made / "wheels"
         with tempfile.TemporaryDirectory() as fetched, tempfile.TemporaryDirectory() as scratch:
-            _fetch(wanted, Path(fetched), python_of(base))
-            _fetch(build_system, wheels, python_of(base))
+            fetch(wanted, Path(fetched), python_of(base))
+            fetch(build_system, wheels, python_of(base))
             cache.run(
                 [
                     *("unshare", "--mount", "--propagation", "private", "--"),
@@ -117,7 +115,21 @@ def python_of(base: Path) -> str:
     return (base / "usr/bin/python3").readlink().name.removeprefix("python")
 
 
-def _fetch(wanted: list[str], target: Path, version: str) -> None:
+def requirements(extras: Sequence[str]) -> list[str]:
+    """Return what the checkout depends on, with these extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    return wanted
+
+
+def fetch(wanted: Sequence[str], target: Path, version: str) -> None:
+    """Fetch wheels of `wanted` and of all that they need, for the Python `version`.
+
+    Raises:
+        BuildFailedError: pip could not.
+    """
     pip = ("-m", "pip", "download", "--quiet", "--disable-pip-version-check")
     chosen = ("--python-version", version, "--only-binary", ":all:", "-d", target)
     cache.run([PYTHON, *pip, *chosen, *wanted])
