@@ -74,10 +74,12 @@ WantedBy=sysinit.target
 [Service]
 RuntimeDirectoryPreserve=yes
 """,
-        # crun may not raise limits where CAP_SYS_RESOURCE is missing, and this is below all.
+        # crun may not raise limits where CAP_SYS_RESOURCE is missing, and this is below all; nor
+        # may it set what Podman sets by default, for /proc/sys of a host in nspawn is read-only.
         "etc/containers/containers.conf": """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+default_sysctls = []
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"

@@ -70,7 +70,7 @@ def environment(base: Path, report: Reporter) -> Path:
                 environment={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SCRATCH": scratch},
             )
 
-    both = f"{python_of(base)} {own_environment.packaging_hash()} {Path(__file__).read_text()}"
+    both = f"{python_of(base)} {own_environment.packaging_hash()} {_INSTALL} {_EXTRAS}"
     key = hashlib.sha256(both.encode()).hexdigest()[:16]
     text = "Fetching what Chamberlain depends on, for the hosts' Python (once)"
     return cache.entry("opt", key, text, build, report)
