@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from devtools import environment, programs
+from devtools import programs
 from devtools.image import base, sbom
 from devtools.lab import cache, software
 from devtools.lab.lab import Lab
@@ -28,7 +28,6 @@ from devtools.say import CannotGoOnError, Reporter
 
 NAME: Final = "chamberlain-user-endpoint"
 CONTAINERFILE: Final = ROOT / "containers/user-endpoint/Containerfile"
-_EXTRAS: Final = ("endpoint",)
 _BUILD_S: Final = 900.0
 _HERE: Final = "/srv/lab/image"
 
@@ -72,15 +71,14 @@ def build(report: Reporter, lab: Lab | None = None) -> Image:
     # What needs the cache's lock comes first: it is not taken twice.
     debian = base.tar(report)
     host = cache.base(report)
-    builders = software.environment(host, report) / "wheels"
-    wheels = _wheels(host, report)
+    wheels = software.wheels(host, report)
     key = _key(debian, wheels)
     made = cache.folder() / f"image-{key}"
     if made.is_dir():
         return Image(made)
     with builder(lab, report) as where:
         context = where.share / "image"
-        _lay_out(context, debian, wheels, builders)
+        _lay_out(context, debian, wheels)
         try:
             with report.step("Building the image, without network"):
                 about = _build_in(where)
@@ -108,25 +106,16 @@ def builder(lab: Lab | None, report: Reporter) -> Iterator[Lab]:
         own.down()
 
 
-def _wheels(host: Path, report: Reporter) -> Path:
-    def build(made: Path) -> None:
-        software.fetch(software.requirements(_EXTRAS), made, software.python_of(host))
-
-    parts = f"{software.python_of(host)} {environment.packaging_hash()}"
-    key = hashlib.sha256(parts.encode()).hexdigest()[:16]
-    return cache.entry("wheels", key, "Fetching what the image's programs need", build, report)
-
-
 def _key(debian: Path, wheels: Path) -> str:
     made_from = [str(debian), str(wheels), programs.source_hash(), CONTAINERFILE.read_text()]
     made_from.append(Path(__file__).read_text() + Path(sbom.__file__).read_text())
     return hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
 
 
-def _lay_out(context: Path, debian: Path, wheels: Path, builders: Path) -> None:
+def _lay_out(context: Path, debian: Path, wheels: Path) -> None:
     context.mkdir()
-    shutil.copytree(wheels, context / "wheels")
-    software.build_wheel(builders, context / "wheels")
+    shutil.copytree(wheels / "run", context / "wheels")
+    software.build_wheel(wheels / "build", context / "wheels")
     shutil.copy(debian, context / "base.tar")
     shutil.copy(CONTAINERFILE, context)
 

@@ -53,27 +53,41 @@ def environment(base: Path, report: Reporter) -> Path:
         BuildFailedError: pip could not fetch or install.
     """
 
+    fetched = wheels(base, report)
+
     def build(made: Path) -> None:
-        wanted = requirements(_EXTRAS)
-        document = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        build_system = document["build-system"]["requires"]
-        wheels = made / "wheels"
-        with tempfile.TemporaryDirectory() as fetched, tempfile.TemporaryDirectory() as scratch:
-            fetch(wanted, Path(fetched), python_of(base))
-            fetch(build_system, wheels, python_of(base))
+        shutil.copytree(fetched / "build", made / "wheels")
+        with tempfile.TemporaryDirectory() as scratch:
             cache.run(
                 [
                     *("unshare", "--mount", "--propagation", "private", "--"),
-                    *("sh", "-c", _INSTALL, "install", scratch, base, made, fetched),
-                    *sorted(set(wanted)),
+                    *("sh", "-c", _INSTALL, "install", scratch, base, made, fetched / "run"),
+                    *sorted(set(requirements(_EXTRAS))),
                 ],
                 environment={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SCRATCH": scratch},
             )
 
-    both = f"{python_of(base)} {own_environment.packaging_hash()} {_INSTALL} {_EXTRAS}"
-    key = hashlib.sha256(both.encode()).hexdigest()[:16]
-    text = "Fetching what Chamberlain depends on, for the hosts' Python (once)"
+    key = hashlib.sha256(f"{fetched.name} {_INSTALL}".encode()).hexdigest()[:16]
+    text = "Installing what Chamberlain depends on for the hosts' Python (once)"
     return cache.entry("opt", key, text, build, report)
+
+
+def wheels(base: Path, report: Reporter) -> Path:
+    """Return the folder of wheels: below `run` what we depend on, below `build` what builds ours.
+
+    Raises:
+        BuildFailedError: pip could not fetch them.
+    """
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    def build(made: Path) -> None:
+        fetch(requirements(_EXTRAS), made / "run", python_of(base))
+        fetch(document["build-system"]["requires"], made / "build", python_of(base))
+
+    parts = f"{python_of(base)} {own_environment.packaging_hash()} {_EXTRAS}"
+    key = hashlib.sha256(parts.encode()).hexdigest()[:16]
+    text = "Fetching what Chamberlain depends on, for the hosts' Python (once)"
+    return cache.entry("wheels", key, text, build, report)
 
 
 def install(lab: Lab, layer: Path) -> None:
