@@ -166,10 +166,13 @@ class Lab:
                 "software": str(layer) if layer else None,
                 "held": [lock, *used],
             }
+            # Not our own standard error: whoever reads that to its end would wait for the lab's.
+            log = held.enter_context((folder / "keeper.log").open("ab"))
             self._lifeline = subprocess.Popen(
                 [sys.executable, "-m", "devtools.lab.keeper", json.dumps(order)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=log,
                 pass_fds=(lock, *used),
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 cwd="/",

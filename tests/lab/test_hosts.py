@@ -77,6 +77,13 @@ def test_hosts_reach_one_another_and_nothing_else(lab: Lab) -> None:
     assert "default" not in lab.run(LOGIN, ["ip", "route"]).stdout
 
 
+def test_what_goes_on_holds_no_output_of_whoever_brought_the_lab_up(lab: Lab) -> None:
+    supervisor = lab.facts.supervisor
+    for pid in (supervisor, parent_of(supervisor)):
+        error = Path(f"/proc/{pid}/fd/2").readlink()
+        assert error.is_relative_to(state.folder(lab.name))
+
+
 def test_a_command_that_takes_too_long_is_ended_and_told(lab: Lab) -> None:
     with pytest.raises(inside.InsideError, match="login: sleep 600: not done within 1 s"):
         lab.run(LOGIN, ["sleep", "600"], limit_s=1.0)
