@@ -22,19 +22,30 @@ _PROVES: Final = MappingProxyType(
         "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
         "postgresql": "usr/lib/postgresql/*/bin/postgres",
         "systemd": "usr/bin/systemd-analyze",
+        "systemd-container": "usr/bin/systemd-nspawn",
+        "mmdebstrap": "usr/bin/mmdebstrap",
+        "debian-archive-keyring": "usr/share/keyrings/debian-archive-trixie-stable.gpg",
+        "iproute2": "usr/sbin/ip",
+        "openssh-client": "usr/bin/ssh",
         "groff-base": "usr/bin/groff",
         "python3-venv": "usr/lib/python3*/ensurepip/__init__.py",
     }
 )
+LAB: Final = (
+    *("mmdebstrap", "systemd-container", "debian-archive-keyring"),
+    *("iproute2", "openssh-client"),
+)
+"""What `./dev lab` needs."""
 PACKAGES_OF_MARKS: Final = MappingProxyType(
     {
-        "needs_rabbit": "rabbitmq-server",
-        "needs_postgres": "postgresql",
-        "needs_systemd": "systemd",
-        "needs_groff": "groff-base",
+        "needs_rabbit": ("rabbitmq-server",),
+        "needs_postgres": ("postgresql",),
+        "needs_systemd": ("systemd",),
+        "needs_groff": ("groff-base",),
+        "needs_lab": LAB,
     }
 )
-"""Markers of tests -> the package without which they cannot run."""
+"""Markers of tests -> the packages without which they cannot run."""
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 

@@ -9,6 +9,8 @@ import sys
 import click
 
 from devtools import bench, checks, demo, demo_runs, environment, hook, stage, testing
+from devtools.image.commands import image_commands
+from devtools.lab.commands import lab_commands
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, last_line
 
@@ -129,6 +131,10 @@ def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
         report.line(f"Not reached: {words}")
     # A missed target is a figure, not a fault.
     sys.exit(last_line(len(figures["engines"]), 0, to_stderr=as_json))
+
+
+cli.add_command(lab_commands)
+cli.add_command(image_commands)
 
 
 def main() -> None:

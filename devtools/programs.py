@@ -56,7 +56,7 @@ def install(folder: Path, report: Reporter) -> Programs:
     """
     programs = Programs(folder)
     stamp = folder / "installed"
-    packaging, source = environment.packaging_hash(), _source_hash()
+    packaging, source = environment.packaging_hash(), source_hash()
     had = stamp.read_text().split() if stamp.exists() else []
     if had == [packaging, source]:
         return programs
@@ -108,7 +108,7 @@ def _pip(programs: Programs, what: list[str]) -> None:
     environment.pip_install([str(programs.python)], what)
 
 
-def _source_hash() -> str:
+def source_hash() -> str:
     """Return a hash of every file that goes into the distribution."""
     digest = hashlib.sha256()
     for path in sorted(rules.tracked_files(ROOT)):

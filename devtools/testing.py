@@ -19,7 +19,7 @@ _PLAIN = frozenset({"unit"})
 
 def groups() -> list[str]:
     """Return the test groups there are, quickest first."""
-    order = ["unit", "contract", "compat", "integration", "privilege", "system"]
+    order = ["unit", "contract", "compat", "integration", "privilege", "system", "lab"]
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
 
@@ -36,7 +36,8 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     environment.ensure(environment.EVERYTHING, report)
     if set(wanted) - _PLAIN:
         needed = debian.PACKAGES_OF_MARKS
-        debian.ensure([needed[mark] for mark in needed if mark not in without], report)
+        wanted_marks = [mark for mark in needed if mark not in without]
+        debian.ensure([name for mark in wanted_marks for name in needed[mark]], report)
     if "compat" in wanted:
         # Here, where it is shown: a test would be silent for a minute.
         public.prepare(report)

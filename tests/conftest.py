@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what cannot run here, with the reason; `./dev test` counts a skip as a failure."""
     reasons = {"needs_root": "root is needed"} if os.geteuid() != 0 else {}
     reasons |= {
-        mark: f"not installed: {package}"
-        for mark, package in debian.PACKAGES_OF_MARKS.items()
-        if debian.missing([package])
+        mark: f"not installed: {', '.join(absent)}"
+        for mark, packages in debian.PACKAGES_OF_MARKS.items()
+        if (absent := debian.missing(packages))
     }
     for item in items:
         for mark, reason in reasons.items():

@@ -1,0 +1,1 @@
+"""Images of our programs: built without a registry, each with its digest and its list of parts."""

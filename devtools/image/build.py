@@ -1,0 +1,188 @@
+"""Builds an image inside a lab's login node, where a Podman of today and no network are.
+
+The result is kept in the lab's cache by the hash of all that went in: the OCI archive, its
+digest, and the list of its parts. An image is named by that digest and by nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from devtools import programs
+from devtools.image import base, sbom
+from devtools.lab import cache, software
+from devtools.lab.lab import Lab
+from devtools.lab.plan import LOGIN, Plan
+from devtools.paths import ROOT
+from devtools.say import CannotGoOnError, Reporter
+
+NAME: Final = "chamberlain-user-endpoint"
+CONTAINERFILE: Final = ROOT / "containers/user-endpoint/Containerfile"
+_BUILD_S: Final = 900.0
+_HERE: Final = "/srv/lab/image"
+
+
+class ImageError(CannotGoOnError):
+    """An image is not what it must be; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A built image: a folder with `image.oci.tar`, `sbom.cdx.json` and `image.json`."""
+
+    folder: Path
+
+    @property
+    def archive(self) -> Path:
+        """The image as an OCI archive."""
+        return self.folder / "image.oci.tar"
+
+    @property
+    def parts(self) -> Path:
+        """Its CycloneDX document."""
+        return self.folder / "sbom.cdx.json"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Its `name`, `version`, `digest`, `parts` (how many) and `bytes` (of the archive)."""
+        known: dict[str, Any] = json.loads((self.folder / "image.json").read_text())
+        return known
+
+
+def build(report: Reporter, lab: Lab | None = None) -> Image:
+    """Return the image of the checkout; build it when it is absent.
+
+    Args:
+        lab: a lab that is up; None: one that is up for just this.
+
+    Raises:
+        CannotGoOnError: it could not be built, or is not as it must be.
+    """
+    # What needs the cache's lock comes first: it is not taken twice.
+    debian = base.tar(report)
+    host = cache.base(report)
+    wheels = software.wheels(host, report)
+    key = _key(debian, wheels)
+    made = cache.folder() / f"image-{key}"
+    if made.is_dir():
+        return Image(made)
+    with builder(lab, report) as where:
+        context = where.share / "image"
+        _lay_out(context, debian, wheels)
+        try:
+            with report.step("Building the image, without network"):
+                about = _build_in(where)
+
+            def keep(folder: Path) -> None:
+                shutil.copy(context / "image.oci.tar", folder)
+                _describe(folder, about)
+
+            return Image(cache.entry("image", key, "Keeping the image", keep, report))
+        finally:
+            shutil.rmtree(context)
+
+
+@contextlib.contextmanager
+def builder(lab: Lab | None, report: Reporter) -> Iterator[Lab]:
+    """Give the lab whose login node has the tools; one of our own when none is given."""
+    if lab is not None:
+        yield lab
+        return
+    own = Lab(f"image-{os.getpid()}")
+    try:
+        own.up(Plan(only=(LOGIN,)), report, bare=True)
+        yield own
+    finally:
+        own.down()
+
+
+def _key(debian: Path, wheels: Path) -> str:
+    made_from = [str(debian), str(wheels), programs.source_hash(), CONTAINERFILE.read_text()]
+    made_from.append(Path(__file__).read_text() + Path(sbom.__file__).read_text())
+    return hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
+
+
+def _lay_out(context: Path, debian: Path, wheels: Path) -> None:
+    context.mkdir()
+    shutil.copytree(wheels / "run", context / "wheels")
+    software.build_wheel(wheels / "build", context / "wheels")
+    shutil.copy(debian, context / "base.tar")
+    shutil.copy(CONTAINERFILE, context)
+
+
+def _build_in(lab: Lab) -> dict[str, Any]:
+    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    tag = f"localhost/{NAME}:{version}"
+
+    def podman(*words: str) -> str:
+        return lab.run(LOGIN, ["podman", *words], limit_s=_BUILD_S).stdout
+
+    podman("import", "--quiet", f"{_HERE}/base.tar", "localhost/base:built")
+    stand_on = podman("image", "inspect", "--format", "{{.Id}}", "localhost/base:built").strip()
+    given = {"BASE": stand_on, "VERSION": version, "REVISION": _revision()}
+    arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
+    try:
+        podman(
+            *("build", "--quiet", "--network=none", "--no-cache", f"--timestamp={_changed_at()}"),
+            *(*arguments, "--tag", tag, "--file", f"{_HERE}/Containerfile", _HERE),
+        )
+        seen = json.loads(
+            podman(
+                *("run", "--rm", "--network=none", "--read-only", "--cap-drop=all"),
+                *("--entrypoint", "/opt/chamberlain/bin/python", tag, "-I", "-c", sbom.ASK),
+            )
+        )
+        archive = f"{_HERE}/image.oci.tar"
+        podman("save", "--quiet", "--format=oci-archive", "--output", archive, tag)
+    finally:
+        podman("rmi", "--force", "--ignore", tag, "localhost/base:built")
+    inspect = ["skopeo", "inspect", f"oci-archive:{archive}"]
+    about = json.loads(lab.run(LOGIN, inspect).stdout)
+    return {"seen": seen, "version": version, "digest": str(about["Digest"])}
+
+
+def _describe(folder: Path, about: dict[str, Any]) -> None:
+    parts = [
+        *sbom.debian_parts(about["seen"]["dpkg"]),
+        *sbom.python_parts(about["seen"]["python"]),
+    ]
+    if not any(one.purl.startswith("pkg:pypi/chamberlain@") for one in parts):
+        raise ImageError("The image does not have Chamberlain in it.")
+    document = sbom.document(NAME, about["version"], about["digest"], parts)
+    image = Image(folder)
+    image.parts.write_text(json.dumps(document, indent=1) + "\n")
+    facts = {
+        "name": NAME,
+        "version": about["version"],
+        "digest": about["digest"],
+        "parts": len(parts),
+        "bytes": image.archive.stat().st_size,
+    }
+    (folder / "image.json").write_text(json.dumps(facts) + "\n")
+
+
+def _revision() -> str:
+    return _git("rev-parse", "HEAD") or "unknown"
+
+
+def _changed_at() -> str:
+    """Return the time of the last commit: the same commit gives the same bytes, and digest."""
+    return _git("log", "-1", "--format=%ct") or "0"
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-c", f"safe.directory={ROOT}", *words]
+    with contextlib.suppress(OSError):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""

@@ -1,0 +1,1 @@
+"""Booted Debian hosts on this machine: hub, login node and compute nodes, for tests and play."""

@@ -1,0 +1,33 @@
+"""One lab for all tests of the group: booted hosts, with a site rolled out on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from devtools.lab import cgroups, rollout, state
+from devtools.lab.lab import Lab
+from devtools.lab.plan import Plan
+from devtools.lab.rollout import Site
+from devtools.say import Reporter
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Hub, login node and one compute node, with our programs; of this test session's own."""
+    one = Lab(f"test-{os.getpid()}")
+    try:
+        one.up(Plan(), Reporter())
+        yield one
+    finally:
+        one.down()
+        assert not state.folder(one.name).exists()
+        assert cgroups.left(one.name) == []
+
+
+@pytest.fixture(scope="session")
+def site(lab: Lab) -> Site:
+    """Hub and endpoint on the lab's hosts, online."""
+    return rollout.roll_out(lab, Reporter())
