@@ -62,7 +62,7 @@ def test(chosen: tuple[str, ...], without: tuple[str, ...], words: str, first: b
     As root it installs the Debian packages it needs and says so; no service of theirs is
     started. A test that should run and is skipped counts as failed.
     """
-    unknown = sorted(set(chosen) - set(testing.groups()))
+    unknown = sorted(set(chosen) - set(testing.groups()) - set(testing.ALIASES))
     if unknown:
         raise click.UsageError(
             f"no such test group: {', '.join(unknown)}. There are: {', '.join(testing.groups())}."

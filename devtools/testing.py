@@ -15,12 +15,16 @@ from devtools.say import Reporter, last_line
 
 # Unit tests need no service; every other group may.
 _PLAIN = frozenset({"unit"})
+ALIASES = {"containers": "lab"}
+"""Tests of containers run inside the hosts of the lab (tests/lab), not on this machine."""
+_INSIDE = "needs_podman"
 
 
 def groups() -> list[str]:
     """Return the test groups there are, quickest first."""
     order = ["unit", "contract", "compat", "integration", "privilege", "system", "lab"]
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
+    found -= ALIASES.keys()
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
 
 
@@ -32,7 +36,7 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
         more: further arguments for pytest.
     """
     report = Reporter()
-    wanted = list(chosen) or groups()
+    wanted = [ALIASES.get(name, name) for name in chosen] or groups()
     environment.ensure(environment.EVERYTHING, report)
     if set(wanted) - _PLAIN:
         needed = debian.PACKAGES_OF_MARKS
@@ -52,7 +56,7 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
 
 
 def _pytest(folders: Sequence[str], without: Sequence[str], more: Sequence[str]) -> int:
-    marks = ["-m", " and ".join(f"not {mark}" for mark in without)] if without else []
+    marks = ["-m", " and ".join(f"not {mark}" for mark in (_INSIDE, *without))]
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts.json"
         done = subprocess.run(
