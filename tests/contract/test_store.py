@@ -91,7 +91,14 @@ def test_results_from_before_usage_was_kept_are_still_read(empty_url: str) -> No
     store.finish([ReceivedResult(endpoint, result, encode(result))], 2.0)
     engine = _engine(empty_url)
     with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE results DROP COLUMN usage"))
+        for step in (
+            # What later versions added, and then this one.
+            "ALTER TABLE tokens DROP COLUMN scope",
+            "DROP TABLE policies",
+            "DROP TABLE service_accounts",
+            "ALTER TABLE results DROP COLUMN usage",
+        ):
+            connection.execute(sa.text(step))
         old = {"revision": before.down_revision}
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), old)
     engine.dispose()
