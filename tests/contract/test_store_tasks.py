@@ -363,22 +363,20 @@ def test_open_work_is_found_by_index(sqlite_store: Store) -> None:
         assert any(name in plan for name in index.split("|")), plan
 
 
-def test_a_submit_of_128_and_a_batch_of_100_results_take_milliseconds(
+def test_a_submit_of_128_costs_far_less_than_128_submits(
     sqlite_store: Store, caller: Caller
 ) -> None:
-    add_ms, finish_ms = [], []
+    one_s, many_s = [], []
     for _ in range(9):
-        tasks = caller.make(128)
-        began = time.perf_counter()
-        caller.add(sqlite_store, tasks)
-        add_ms.append((time.perf_counter() - began) * 1e3)
-        results = [caller.success(task.id) for task in tasks[:100]]
-        began = time.perf_counter()
-        sqlite_store.finish(results, AT)
-        finish_ms.append((time.perf_counter() - began) * 1e3)
-    # 6 and 8 ms when the machine is idle; the bound leaves room for a busy one.
-    assert statistics.median(add_ms) < 60, add_ms
-    assert statistics.median(finish_ms) < 80, finish_ms
+        for count, taken_s in ((1, one_s), (128, many_s)):
+            tasks = caller.make(count)
+            results = [caller.success(task.id) for task in tasks]
+            began = time.perf_counter()
+            caller.add(sqlite_store, tasks)
+            sqlite_store.finish(results, AT)
+            taken_s.append(time.perf_counter() - began)
+    # About 5 times as much on an idle machine; one transaction a task would be 128 times.
+    assert statistics.median(many_s) < 40 * statistics.median(one_s), (one_s, many_s)
 
 
 def test_what_a_task_used_is_listed_without_its_result(store: Store, caller: Caller) -> None:
