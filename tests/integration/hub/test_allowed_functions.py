@@ -63,7 +63,8 @@ class Scene:
         return self.submit(made["function_uuid"])
 
     def by_another_route(self) -> Answer:
-        body = {"tasks": [[self.listed, self.manager.endpoint, "x"]], "functions": {}}
+        other = self.alice.function(OTHER_CODE)
+        body = {"tasks": [[other, self.manager.endpoint, "x"]], "functions": {}}
         return self.alice.post("/v2/submit", body)
 
 
@@ -105,7 +106,7 @@ ATTEMPTS: dict[str, tuple[int, Callable[[Scene], Answer]]] = {
     ),
     "a function that does not exist": (404, lambda s: s.submit(new_id())),
     "an entry in place of an id": (SENSELESS, lambda s: s.submit("sha256:" + sha256(CODE))),
-    "a path of the older interface": (404, Scene.by_another_route),
+    "a path of the older interface": (FORBIDDEN, Scene.by_another_route),
     "setup text in the options": (
         SENSELESS,
         lambda s: s.submit(s.listed, user_endpoint_config={"endpoint_setup": "id"}),
