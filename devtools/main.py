@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -141,7 +142,6 @@ def bench_command(
         if any(_was_given(context, option) for option in ("tasks", "engines")):
             raise click.UsageError("--peer measures both engines, with tasks of its own")
         _bench_peer(report, as_json=as_json, quick=quick)
-        return
     if quick:
         raise click.UsageError("--quick goes with --peer")
     with stage.held(stage.default_folder()):
@@ -165,13 +165,14 @@ def _was_given(context: click.Context, option: str) -> bool:
     return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
-def _bench_peer(report: Reporter, *, as_json: bool, quick: bool) -> None:
+def _bench_peer(report: Reporter, *, as_json: bool, quick: bool) -> NoReturn:
     environment.ensure(environment.EVERYTHING, report)
     # Only now: it needs what was installed just before.
     from bench.peer import run
     from bench.peer.__main__ import peer
 
-    peer(report, run.DEFAULT_OUT, quick=quick, as_json=as_json)
+    found = peer(report, run.DEFAULT_OUT, quick=quick, as_json=as_json)
+    sys.exit(last_line(len(found["rows"]), 0, to_stderr=as_json))
 
 
 def main() -> None:

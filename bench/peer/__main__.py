@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,8 +39,8 @@ def command(quick: bool, as_json: bool, out: Path, write_docs: bool) -> None:
     peer(report, out, quick=quick, as_json=as_json)
 
 
-def peer(report: Reporter, out: Path, *, quick: bool, as_json: bool) -> None:
-    """Compare, write the files and print the ratios."""
+def peer(report: Reporter, out: Path, *, quick: bool, as_json: bool) -> dict[str, Any]:
+    """Compare, write the files, print the ratios; return the document."""
     with stage.held(stage.default_folder()):
         document = run.compare(stage.default_folder(), report, quick=quick)
     run.write(document, out)
@@ -48,6 +49,7 @@ def peer(report: Reporter, out: Path, *, quick: bool, as_json: bool) -> None:
     else:
         figures.print_table(document)
     report.line(f"Written: {out / run.FIGURES} and {out / run.PICTURE}")
+    return document
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ _WORSE: Final = "#b4532a"
 def svg(document: Mapping[str, Any]) -> str:
     """Return the plot: to the right ours is better, to the left the public one, by logarithm."""
     rows = document["rows"]
-    reach = max(1.0, *(abs(math.log10(row["ratio"])) for row in rows))
-    left = any(row["ratio"] < 1 for row in rows)
-    zero = _TITLE_W + (_BARS_W / 2 if left else 0)
-    unit = (_BARS_W / 2 if left else _BARS_W) / reach
+    powers = [math.log10(row["ratio"]) for row in rows]
+    low, high = min(0.0, *powers), max(1.0, *powers)
+    unit = _BARS_W / (high - low)
+    zero = _TITLE_W - low * unit
     width, height = _TITLE_W + _BARS_W + _RIGHT_W, _TOP + _LINE_H * len(rows) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -31,7 +31,7 @@ def svg(document: Mapping[str, Any]) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         _text(12, 20, "How many times better Chamberlain is (logarithmic)", "start", bold=True),
     ]
-    for power in range(-math.floor(reach) if left else 0, math.floor(reach) + 1):
+    for power in range(math.ceil(low), math.floor(high) + 1):
         x = zero + power * unit
         parts.append(
             f'<line x1="{x:.1f}" y1="{_TOP - 8}" x2="{x:.1f}" y2="{height - 10}" stroke="#ccc"/>'

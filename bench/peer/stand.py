@@ -30,6 +30,8 @@ from devtools.stage import deaf_to_interrupts
 
 PERSON: Final = "bench@example.edu"
 _HUB_PORT: Final = 5000
+_PREFIX: Final = "chpeer"
+_GONE_S: Final = 20.0
 _SERVICE_ACCOUNT: Final = "chamberlain"  # `chamberlain-endpoint configure` makes it
 
 TEMPLATE: Final = """\
@@ -114,7 +116,7 @@ class Stand:
         self._report = report
         self._made = MadeAccounts(where / "peer-accounts.json")
         self._network: OwnNetwork | None = None
-        self._account = f"chpeer{os.getpid()}"
+        self._account = f"{_PREFIX}{os.getpid()}"
         self._programs = Programs(where / "venv")
         self.agents: dict[Side, Agent] = {}
         self.site = self._site()
@@ -173,7 +175,8 @@ class Stand:
             return
         with self._report.step("Stopping everything"), deaf_to_interrupts():
             for agent in self.agents.values():
-                with contextlib.suppress(CannotGoOnError), self.inside():
+                # What it leaves is ended below.
+                with contextlib.suppress(CannotGoOnError, AssertionError), self.inside():
                     agent.stop()
             self._clear()
             if self._network is not None:
@@ -185,6 +188,7 @@ class Stand:
         if self._folder.exists():
             Daemon("agent", self._folder / "public").stop()
             self._site().stop()
+            _end_processes_of([name for name in self._made.names if name.startswith(_PREFIX)])
             shutil.rmtree(self._folder)
         self._made.remove_all()
 
@@ -196,6 +200,8 @@ class Stand:
             owner=PERSON,
             options=options,
             hub_settings={"listen_port": _HUB_PORT},
+            # As many as are asked for at once, and those from before.
+            policy={"max_user_endpoints_per_account": 100},
         )
         return Site(self._folder, self._programs, plan)
 
@@ -213,3 +219,12 @@ class Stand:
         )
         login = ServiceAccount.create(self.site, "peer", "--link-to", PERSON)
         return PublicAgent(folder, self.site, login, plan)
+
+
+def _end_processes_of(accounts: list[str]) -> None:
+    """Kill what runs as accounts that were made for this alone, and wait until it is gone."""
+    left = [one for one in psutil.process_iter(["username"]) if one.info["username"] in accounts]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=_GONE_S)
