@@ -121,7 +121,7 @@ def _figures(row: Row, samples: Samples) -> dict[str, Any]:
         "ratio": round(ours / public if row.more_is_better else public / ours, 3),
         **{side: round(value, 4) for side, value in found.items()},
         "each_turn": {
-            side: [round(factor * _of(row.statistic, turn), 4) for turn in samples[side]]
+            side: [round(factor * _of(row.statistic, turn), 4) for turn in samples[side] if turn]
             for side in Side
         },
         "samples": {side: sum(map(len, samples[side])) for side in Side},

@@ -31,7 +31,7 @@ class Plan:
         cold: cold starts of a thread pool in a turn.
         trips: round trips of each kind in a turn.
         few: no-op tasks at once, the lower number.
-        many: the higher one.
+        many: the higher one, in the last turn alone.
         together: user endpoints that are asked for at once.
         imports: fresh interpreters that load each SDK, in a turn.
         limit_s: the longest wait for a result.
@@ -47,7 +47,7 @@ class Plan:
     limit_s: float = 180.0
 
 
-FULL: Final = Plan(rounds=2, cold=3, trips=20, few=2_000, many=10_000, together=20, imports=5)
+FULL: Final = Plan(rounds=2, cold=3, trips=12, few=2_000, many=10_000, together=20, imports=5)
 QUICK: Final = Plan(rounds=1, cold=1, trips=4, few=100, many=200, together=3, imports=1)
 
 ENGINES: Final = {"threads": "thread pool", "htex": "HTEX"}

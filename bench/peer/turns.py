@@ -67,12 +67,17 @@ class Turns:
             CannotGoOnError: an agent or a client failed; the message says what.
         """
         # The steps of `_turn`, and those of `_sdks` for ours.
-        steps = 2 * (self._plan.cold + 16) + 6
-        with Bar(self._plan.rounds * steps) as bar, self._stand.inside():
+        steps = self._plan.rounds * (2 * (self._plan.cold + 14) + 6) + 2 * len(ENGINES)
+        with Bar(steps) as bar, self._stand.inside():
             for number in range(self._plan.rounds):
                 self._round = number
                 for side in Side:
                     self._turn(bar, side)
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether this is the last round: the longest measurements are taken once."""
+        return self._round == self._plan.rounds - 1
 
     def _turn(self, bar: Bar, side: Side) -> None:
         """Start one agent, measure it, and stop it."""
@@ -107,9 +112,10 @@ class Turns:
             *before,
             Job("trips", self._plan.trips, f"{engine}_trips"),
             Job("rate", self._plan.few, f"{engine}_few"),
-            Job("rate", self._plan.many, f"{engine}_many"),
             Job("where", None, ""),
         ]
+        if self._is_last:
+            jobs.insert(-1, Job("rate", self._plan.many, f"{engine}_many"))
         where = self._run(bar, side, asked, jobs)
         bar.step(f"{asked.whose}, {ENGINES[engine]}: round trips over AMQP")
         url = self._stand.site.rabbit.amqp_url
