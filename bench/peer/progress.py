@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -14,6 +15,7 @@ class Bar:
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
+        self._began = time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._fancy = self._console.is_terminal and not self._console.is_dumb_terminal
         self._progress = Progress(
@@ -45,5 +47,6 @@ class Bar:
         if self._fancy:
             self._progress.update(self._task, completed=self._done, description=text)
         else:
-            self._console.print(f"({self._done + 1}/{self._total}) {text}", markup=False)
+            passed = f"{time.monotonic() - self._began:.0f} s"
+            self._console.print(f"({self._done + 1}/{self._total}, {passed}) {text}", markup=False)
         self._done += 1
