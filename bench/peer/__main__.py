@@ -34,7 +34,7 @@ def command(quick: bool, as_json: bool, out: Path, write_docs: bool) -> None:
     report = Reporter()
     if write_docs:
         page.write(run.read(out))
-        report.line(f"Written: {page.PAGE} and {page.PICTURE} beside it")
+        report.line(f"Written: {page.PAGE}, and {page.PICTURE} beside it")
         return
     peer(report, out, quick=quick, as_json=as_json)
 

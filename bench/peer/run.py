@@ -35,7 +35,7 @@ def compare(where: Path, report: Reporter, *, quick: bool) -> dict[str, Any]:
         CannotGoOnError: something is missing or failed; the message says what.
     """
     plan = QUICK if quick else FULL
-    load, began = os.getloadavg()[0], time.monotonic()
+    load, began, commit = os.getloadavg()[0], time.monotonic(), figures.commit()
     stand = Stand(where, report)
     try:
         stand.open()
@@ -50,7 +50,7 @@ def compare(where: Path, report: Reporter, *, quick: bool) -> dict[str, Any]:
         "made_at": figures.today(),
         "took_s": round(time.monotonic() - began, 1),
         "quick": quick,
-        "commit": figures.commit(),
+        "commit": commit,
         "plan": asdict(plan),
         "machine": figures.machine(load),
         "versions": {
