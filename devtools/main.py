@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from devtools import bench, checks, demo, demo_runs, environment, hook, stage, testing
 from devtools.image.commands import image_commands
@@ -113,13 +115,35 @@ def demo_command(as_json: bool, keep: bool, down: bool) -> None:
     default=("threads", "htex"),
     help="Only this engine.",
 )
-def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
+@click.option(
+    "--peer", is_flag=True, help="Compare with the public agent and SDK, in turn. Needs root."
+)
+@click.option("--quick", is_flag=True, help="With --peer: a minute's worth, 200 tasks.")
+@click.pass_context
+def bench_command(
+    context: click.Context,
+    as_json: bool,
+    tasks: int,
+    engines: tuple[str, ...],
+    peer: bool,
+    quick: bool,
+) -> None:
     """Measure the path of a task through the SDK: cold start, warm round trip, tasks a second.
 
     On a throwaway site of this machine, as the demo's; everything but the installed programs
     is removed afterwards.
+
+    With --peer: our agent and SDK and the public ones, unmodified, on the same hub, broker and
+    machine, and how many times better ours are; also in build/peer. In full it takes about six
+    minutes. `python -m bench.peer` is the same, and can write the figures into the docs.
     """
     report = Reporter()
+    if peer:
+        if any(_was_given(context, option) for option in ("tasks", "engines")):
+            raise click.UsageError("--peer measures both engines, with tasks of its own")
+        _bench_peer(report, as_json=as_json, quick=quick)
+    if quick:
+        raise click.UsageError("--quick goes with --peer")
     with stage.held(stage.default_folder()):
         figures = bench.run(stage.default_folder(), report, tasks=tasks, engines=engines)
     if as_json:
@@ -135,6 +159,20 @@ def bench_command(as_json: bool, tasks: int, engines: tuple[str, ...]) -> None:
 
 cli.add_command(lab_commands)
 cli.add_command(image_commands)
+
+
+def _was_given(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _bench_peer(report: Reporter, *, as_json: bool, quick: bool) -> NoReturn:
+    environment.ensure(environment.EVERYTHING, report)
+    # Only now: it needs what was installed just before.
+    from bench.peer import run
+    from bench.peer.__main__ import peer
+
+    found = peer(report, run.DEFAULT_OUT, quick=quick, as_json=as_json)
+    sys.exit(last_line(len(found["rows"]), 0, to_stderr=as_json))
 
 
 def main() -> None:

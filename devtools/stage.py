@@ -85,7 +85,7 @@ class Stage:
         """Stop everything, whoever started it; say what is left, if anything is."""
         if not self._folder.exists():
             return
-        with self._report.step("Stopping everything"), _deaf_to_interrupts():
+        with self._report.step("Stopping everything"), deaf_to_interrupts():
             self.site.stop()
             left = standing_below(self._folder)
         if left:
@@ -164,7 +164,8 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
+    """Finish the block whatever signal comes; the first one counts afterwards."""
     # Ctrl-C a second time must not leave half of it running; it counts afterwards.
     heard: list[int] = []
     signs = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -85,6 +85,7 @@ class AgentPlan:
         account: local account that it runs as; None: root.
         config: further keys of its `config.yaml`.
         template: its template for user endpoints.
+        schema: of the options that its template takes.
         environment: its environment file.
         release: packages of its environment.
         owner: who may ask the hub about it, because its service account is linked to them.
@@ -94,6 +95,7 @@ class AgentPlan:
     account: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     template: str = TEMPLATE
+    schema: Mapping[str, Any] = field(default_factory=lambda: SCHEMA)
     environment: Mapping[str, str] = field(default_factory=dict)
     release: Sequence[str] = public.AGENT_NEWEST
     owner: str = "admin@example.edu"
@@ -243,7 +245,7 @@ class PublicAgent:
     def _form(self) -> list[str]:
         template, schema = self.folder / "template", self.folder / "schema"
         template.write_text(self.plan.template)
-        schema.write_text(json.dumps(SCHEMA))
+        schema.write_text(json.dumps(dict(self.plan.schema)))
         mapping = self.folder / "mapping.json"
         mapping.write_text(json.dumps([identity_mapping(self.plan.people or {})]))
         if self._is_old:
@@ -290,7 +292,12 @@ def kill(process: psutil.Process) -> None:
 def eventually(what: Callable[[], Any], limit_s: float = ONLINE_S) -> Any:
     """Return what `what` returns once it is true; fail when it never is."""
     found: list[Any] = []
-    assert wait_until(lambda: bool(found.append(what()) or found[-1]), limit_s), found[-1:]
+
+    def look() -> bool:
+        found.append(what())
+        return bool(found[-1])
+
+    assert wait_until(look, limit_s), found[-1:]
     return found[-1]
 
 
