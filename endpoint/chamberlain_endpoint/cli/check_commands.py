@@ -124,7 +124,8 @@ def validate_mapping_command(
 
     With NAME also whether the site's policy lets the account in. The identity set is a JSON
     list of identities, each with at least `username`; -u makes one of usernames alone. The
-    exit code is 1 when nobody would come in.
+    exit code is 1 when nobody would come in. Programs of the mapping are run as in earnest,
+    as the account and with the limits that launcher.toml names: that takes NAME, and root.
     """
     if name is None and mapping is None:
         raise click.UsageError("NAME or --mapping is needed")

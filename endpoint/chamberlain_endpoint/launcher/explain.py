@@ -2,7 +2,8 @@
 
 `python -m chamberlain_endpoint.launcher.explain` reads one question (JSON) on standard input
 and writes one answer. It is for the administrator's command line, which may not load what
-decides about accounts; it starts nothing, changes nothing and opens no socket.
+decides about accounts; it changes nothing, opens no socket, and starts nothing but the
+programs of the mapping, which run as the launcher would run them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from chamberlain_endpoint.identity.mapper import (
     Mapper,
     RuleMapper,
 )
-from chamberlain_endpoint.identity.program import ProgramFailedError
+from chamberlain_endpoint.identity.program import ProgramFailedError, read_answer
 from chamberlain_endpoint.identity.rules import MappingRefusedError, Program
-from chamberlain_endpoint.launcher import accounts, preflight
+from chamberlain_endpoint.launcher import accounts, preflight, trusted_file
 from chamberlain_endpoint.launcher.config import ConfigRefusedError
 from chamberlain_endpoint.launcher.policy import AccountRefusedError, check_account
 from chamberlain_wire.assertion import Assertion, LinkedIdentity
@@ -61,16 +62,70 @@ def answer(question: dict[str, Any]) -> Answer:
         return {"faults": [str(error)]}
 
 
+class _Programs:
+    """Runs the programs of a mapping when the mapper comes to them, and remembers what was said.
+
+    Args:
+        ready: has the account and the limits that they run with; None: no endpoint was named.
+        draft: the file that names them when it is not the one in force.
+    """
+
+    def __init__(self, ready: preflight.Ready | None, draft: Path | None) -> None:
+        self._run = None if ready is None else ready.runner
+        self._refusal = _why_not_run(ready, draft)
+        self._said: dict[tuple[str, ...], bytes | ProgramFailedError] = {}
+
+    def __call__(self, command: tuple[str, ...], question: bytes) -> bytes:
+        """See `identity.mapper.RunProgram`."""
+        try:
+            if self._refusal or self._run is None:
+                raise ProgramFailedError(f"was not run: {self._refusal}")
+            said = self._said[command] = self._run(command, question)
+        except ProgramFailedError as error:
+            self._said[command] = error
+            raise
+        return said
+
+    def outcome(self, step: Program, who: Assertion) -> Answer:
+        """Return what the program said, or why it was not asked."""
+        said = self._said.get(step.command)
+        first = who.identities[0]
+        if said is None:
+            why = "a program; it was not asked, because what stands before it has the answer"
+            return _outcome(step.label, first, "", why)
+        if isinstance(said, ProgramFailedError):
+            return _outcome(step.label, first, "", str(said))
+        try:
+            found = read_answer(said, who.identities)
+        except ProgramFailedError as error:
+            return _outcome(step.label, first, "", str(error))
+        if found is None:
+            return _outcome(step.label, first, "", "the program has no answer")
+        return _outcome(step.label, found[1], found[0], "")
+
+
+def _why_not_run(ready: preflight.Ready | None, draft: Path | None) -> str:
+    """Return what keeps programs from being run here; empty: nothing."""
+    if os.geteuid() != 0:
+        return "only root can run it as the account for mapping programs; try again as root"
+    if ready is None:
+        return "name the endpoint too: its launcher.toml says as whom programs run"
+    if ready.runner is None:
+        return "launcher.toml names no [mapping] external_account"
+    try:
+        if draft is not None:
+            trusted_file.stamp(draft, ready.owners)
+    except trusted_file.UntrustedPathError as error:
+        return f"root runs what only root can have written: {error}"
+    return ""
+
+
 def _explained(question: dict[str, Any]) -> Answer:
     ready = preflight.check(Path(question["config"])) if question["config"] else None
     who = _assertion(question["identities"])
-    if question["mapping"]:
-        # A draft may be anybody's: it decides nothing, and none of its programs is run.
-        mapper: Mapper = RuleMapper.read(Path(question["mapping"]).read_bytes())
-    else:
-        assert ready is not None
-        in_force, _ = ready.mapping_source(lambda _: None)
-        mapper = in_force()
+    draft = Path(question["mapping"]) if question["mapping"] else None
+    programs = _Programs(ready, draft)
+    mapper = _mapper(ready, draft, programs)
     failed = ""
     mapped: Mapped | None = None
     try:
@@ -79,21 +134,31 @@ def _explained(question: dict[str, Any]) -> Answer:
         failed = str(error)
     except ProgramFailedError as error:
         failed = f"a program of the mapping failed: {error}"
-    outcomes = _outcomes(mapper, who, failed)
+    outcomes = _outcomes(mapper, programs, who, failed)
     return {"faults": [], "outcomes": outcomes, **_account(mapped, failed, ready)}
 
 
-def _outcomes(mapper: Mapper, who: Assertion, failed: str) -> list[Answer]:
+def _mapper(ready: preflight.Ready | None, draft: Path | None, programs: _Programs) -> Mapper:
+    if draft is not None:
+        # A draft may be anybody's: it decides nothing.
+        return RuleMapper.read(draft.read_bytes(), programs)
+    assert ready is not None
+    in_force, _ = ready.mapping_source(lambda _: None)
+    mapper = in_force()
+    return RuleMapper(mapper.steps, programs) if isinstance(mapper, RuleMapper) else mapper
+
+
+def _outcomes(mapper: Mapper, programs: _Programs, who: Assertion, failed: str) -> list[Answer]:
     if not isinstance(mapper, RuleMapper):
         return [_outcome("the endpoint's owner alone", who.identities[0], "", failed)]
-    found = [
-        _outcome(one.rule.label, one.identity, one.user_name, one.why_not)
-        for one in mapper.explain(who)
-    ]
-    for step in mapper.steps:
-        if isinstance(step, Program):
-            why = "a program: it is asked when nothing before it in the file has an answer"
-            found.append(_outcome(step.label, who.identities[0], "", why))
+    found, told = [], set[Program]()
+    for one in mapper.explain(who):
+        if not isinstance(one.rule, Program):
+            found.append(_outcome(one.rule.label, one.identity, one.user_name, one.why_not))
+        elif one.rule not in told:
+            # It is asked once, about all identities.
+            told.add(one.rule)
+            found.append(programs.outcome(one.rule, who))
     return found
 
 

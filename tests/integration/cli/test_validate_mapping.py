@@ -100,3 +100,13 @@ def test_a_terminal_sees_both(mapping: Path, run_on_terminal: Run) -> None:
     assert seen.code == 0
     assert "becomes nobody" in seen.out
     assert "does not match" in seen.out
+
+
+def test_a_program_is_not_run_without_an_endpoint_and_that_is_said(mapping: Path, run: Run) -> None:
+    document = {"DATA_TYPE": "external_identity_mapping#1.0.0", "command": ["/bin/true"]}
+    mapping.write_text(json.dumps([document]))
+    ran = run("validate-mapping", "--mapping", mapping, "-u", "x@one.example")
+    assert ran.code == 1
+    assert ran.out.startswith("Nobody: a program of the mapping failed")
+    assert "was not run" in ran.out
+    assert "was not run" in ran.err
