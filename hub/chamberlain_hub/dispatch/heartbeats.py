@@ -165,9 +165,12 @@ class Heartbeats:
             self._aftercare.start_ended(before.id, event.command)
         if after.state is UserEndpointState.GONE and before.state is not after.state:
             self._commands.end(before.id)
-            self._aftercare.user_endpoint_ended(before.id, after.generation)
-        elif event.kind == "ended":
-            # Of an earlier start than the one in flight: only what it was given ends.
+            if event.command in ("", before.command):
+                self._aftercare.user_endpoint_ended(before.id, after.generation)
+                return
+        if event.kind == "ended":
+            # Of an earlier start than the last: only what it was given ends, because the last
+            # may have taken its place as well as joined it.
             self._aftercare.start_ended(before.id, event.command)
 
     def _note_user_endpoint(self, sender: EndpointId, report: StatusReport) -> None:

@@ -8,10 +8,16 @@ from chamberlain_hub.dispatch.left_behind import LeftBehind
 from chamberlain_hub.dispatch.ports import Ports
 from chamberlain_hub.dispatch.reconcile import Do, is_leaving, next_step
 from chamberlain_hub.domain.endpoint import UserEndpoint
-from chamberlain_hub.domain.endpoint_life import MOST_UNANSWERED, holds_tasks, is_live, is_online
+from chamberlain_hub.domain.endpoint_life import (
+    MOST_RESTARTS,
+    MOST_UNANSWERED,
+    holds_tasks,
+    is_live,
+    is_online,
+)
 from chamberlain_hub.domain.errors import IdentityUnknownError
 from chamberlain_wire.errors import ErrorCode
-from chamberlain_wire.ids import EndpointId
+from chamberlain_wire.ids import EndpointId, TaskId
 from chamberlain_wire.states import UserEndpointState
 
 
@@ -28,6 +34,8 @@ class Tending:
         self._left_behind = left_behind
         # Starts in a row, of which nothing was heard, at managers that were online.
         self._unanswered: dict[EndpointId, int] = {}
+        # Starts in a row of what was gone, and the tasks that waited for the first of them.
+        self._restarts: dict[EndpointId, tuple[int, frozenset[TaskId]]] = {}
 
     def tend_all(self) -> None:
         """Look after all user endpoints that have open tasks."""
@@ -67,9 +75,12 @@ class Tending:
             self._ask(user_endpoint)
 
     def _is_worth_asking(self, user_endpoint: UserEndpoint) -> bool:
-        if user_endpoint.state is not UserEndpointState.ASKED:
-            self._unanswered.pop(user_endpoint.id, None)
-            return True
+        if user_endpoint.state is UserEndpointState.ASKED:
+            return self._may_be_answered(user_endpoint)
+        self._unanswered.pop(user_endpoint.id, None)
+        return user_endpoint.state is not UserEndpointState.GONE or self._may_get_on(user_endpoint)
+
+    def _may_be_answered(self, user_endpoint: UserEndpoint) -> bool:
         count = self._unanswered.pop(user_endpoint.id, 0) + 1
         if count < MOST_UNANSWERED:
             self._unanswered[user_endpoint.id] = count
@@ -79,6 +90,24 @@ class Tending:
             ErrorCode.START_FAILED,
             f"The endpoint did not answer {MOST_UNANSWERED} requests to start the user endpoint. "
             "Its administrator's log may have the cause.",
+        )
+        return False
+
+    def _may_get_on(self, user_endpoint: UserEndpoint) -> bool:
+        """Tell whether another start may help; unclean ends are bounded by `next_step`."""
+        open_now = frozenset(self._store.open_tasks(user_endpoint.id))
+        count, waiting = self._restarts.pop(user_endpoint.id, (0, open_now))
+        if not waiting <= open_now:
+            # One of them has ended, so it does what it is started for.
+            count, waiting = 0, open_now
+        if count < MOST_RESTARTS:
+            self._restarts[user_endpoint.id] = (count + 1, waiting)
+            return True
+        self._failures.fail_open(
+            user_endpoint.id,
+            ErrorCode.TASK_LOST,
+            f"The user endpoint was started {MOST_RESTARTS} times in a row and ended each time, "
+            "without an error, before it finished a task. Are its idle limits too short?",
         )
         return False
 

@@ -54,6 +54,10 @@ start, without a word, that comes while it has not yet noticed the end of the on
 MOST_UNANSWERED: Final = 9
 """Starts in a row that nobody answered after which the tasks that wait for one end."""
 
+MOST_RESTARTS: Final = 9
+"""Starts in a row on behalf of waiting tasks, none of which ended a task, after which the tasks
+that wait for one end. More than `MAX_FAILURES`: whoever ends on purpose may have a reason."""
+
 _WAITING: Final = (State.ASKED, State.ADMITTED)
 _ALIVE: Final = (State.SERVING, State.STOPPING)
 
@@ -76,6 +80,7 @@ _MOVES: Final = MappingProxyType(
 )
 
 _UNCLEAN: Final = frozenset({Event.FAILED, Event.CRASHED})
+_ENDS: Final = frozenset({Event.ENDED, Event.CRASHED})
 
 
 def move(state: UserEndpointState, event: UserEndpointEvent) -> UserEndpointState:
@@ -91,13 +96,17 @@ def move(state: UserEndpointState, event: UserEndpointEvent) -> UserEndpointStat
         raise IllegalMoveError(state, event) from None
 
 
-def is_stale(now: UserEndpoint, command: str | None) -> bool:
-    """Tell whether a report about the start `command` speaks of an earlier start.
+def is_stale(now: UserEndpoint, command: str | None, event: UserEndpointEvent) -> bool:
+    """Tell whether a report about the start `command` speaks of an earlier start, and of that
+    alone.
 
     Only while a start is in flight: once the process serves, its end is its end, also when
-    it had joined a start that was asked for before.
+    it had joined a start that was asked for before. An admitted start may have joined it too,
+    so an end counts from then on: to ask once more disturbs nothing that is still starting.
     """
-    return command is not None and command != now.command and now.state in _WAITING
+    if command is None or command == now.command:
+        return False
+    return now.state is State.ASKED or (now.state is State.ADMITTED and event not in _ENDS)
 
 
 def is_unclean(event: UserEndpointEvent) -> bool:

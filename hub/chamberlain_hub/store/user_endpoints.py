@@ -97,7 +97,7 @@ class UserEndpoints(Topic):
         """
         with self._database.write() as connection:
             before = _locked(connection, user_endpoint_id)
-            if is_stale(before, command):
+            if is_stale(before, command, event):
                 return before
             try:
                 state = move(before.state, event)

@@ -18,6 +18,7 @@ from tests.integration.hub.players import (
     silent,
 )
 
+from chamberlain_hub.domain.endpoint_life import MOST_RESTARTS
 from chamberlain_wire.codec import decode
 from chamberlain_wire.messages import Result
 
@@ -146,6 +147,47 @@ def test_open_tasks_of_a_user_endpoint_that_ended_cause_a_new_start(
     assert again.next_task()[0].task_id == task_id
 
 
+def test_a_start_that_joined_a_process_which_then_ends_is_asked_again(
+    alice: Caller, manager: Manager
+) -> None:
+    """The manager tells that end with the command that the process was started by."""
+    child, function = served(alice, manager)
+    first = manager.last
+    child.beat(0.05)
+    eventually(lambda: alice.get(f"/v2/endpoints/{child.id}/status").ok()["status"] == "offline")
+    child.close()
+    with meanwhile(lambda: alice.submit(manager.endpoint, function)) as asked:
+        second = manager.next_command()
+        manager.say("admitted", second)
+        manager.say("started", second)
+    task_id = only_task(asked.result(), function)
+    manager.say("ended", first, clean=True)
+    again = manager.start(manager.next_command())
+    assert again.next_task()[0].task_id == task_id
+
+
+def test_the_late_end_of_an_earlier_start_takes_nothing_from_the_one_that_serves(
+    alice: Caller, manager: Manager
+) -> None:
+    child, function = served(alice, manager)
+    first = manager.last
+    child.beat(0.05)
+    eventually(lambda: alice.get(f"/v2/endpoints/{child.id}/status").ok()["status"] == "offline")
+    child.close()
+    with meanwhile(lambda: alice.submit(manager.endpoint, function)) as asked:
+        again = manager.start(manager.next_command())
+    task_id = only_task(asked.result(), function)
+    assert again.next_task()[0].task_id == task_id
+    manager.say("ended", first, clean=True)
+    # The hub asks, to be sure; it is told that one runs already.
+    manager.say("started", manager.next_command())
+    again.finish(task_id)
+    assert alice.ended(task_id)["status"] == "success"
+    again.beat()
+    later = only_task(alice.submit(manager.endpoint, function), function)
+    assert again.next_task()[0].task_id == later
+
+
 def test_after_three_unclean_ends_in_a_row_the_tasks_fail(alice: Caller, manager: Manager) -> None:
     child, function = served(alice, manager)
     task_id = only_task(alice.submit(manager.endpoint, function), function)
@@ -159,6 +201,39 @@ def test_after_three_unclean_ends_in_a_row_the_tasks_fail(alice: Caller, manager
     document = alice.ended(task_id)
     assert document["error_details"]["code"] == "TASK_LOST"
     assert "signal 9" in document["exception"]
+
+
+def test_one_that_ends_cleanly_each_time_without_a_task_is_not_started_for_ever(
+    alice: Caller, manager: Manager
+) -> None:
+    child, function = served(alice, manager)
+    task_id = only_task(alice.submit(manager.endpoint, function), function)
+    for _ in range(MOST_RESTARTS):
+        child.close()
+        manager.say("ended", manager.last, clean=True)
+        child = manager.start(manager.next_command())
+    child.close()
+    manager.say("ended", manager.last, clean=True)
+    document = alice.ended(task_id)
+    assert document["error_details"]["code"] == "TASK_LOST"
+    assert f"started {MOST_RESTARTS} times" in document["exception"]
+    assert silent(manager.commands)
+
+
+def test_one_that_ends_a_task_in_each_life_is_started_as_often_as_needed(
+    alice: Caller, manager: Manager
+) -> None:
+    child, function = served(alice, manager)
+    payloads = [str(number) for number in range(MOST_RESTARTS + 2)]
+    *ids, last = alice.submit(manager.endpoint, function, *payloads).ok()["tasks"][function]
+    for task_id in ids:
+        child.finish(task_id)
+        alice.ended(task_id)
+        child.close()
+        manager.say("ended", manager.last, clean=True)
+        child = manager.start(manager.next_command())
+    child.finish(last)
+    assert alice.ended(last)["status"] == "success"
 
 
 def test_one_that_says_goodbye_is_waited_for_before_another_is_asked(
