@@ -31,7 +31,8 @@ def ask(url: str, token: str | None, method: str = "GET") -> dict[str, Any]:
         headers["Authorization"] = f"Bearer {token}"
     try:
         # The command line let through http and https only.
-        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310
+        data = b"" if method == "POST" else None
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
             document = json.loads(answer.read(_MAX_ANSWER_BYTES))

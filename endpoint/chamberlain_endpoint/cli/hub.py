@@ -100,6 +100,24 @@ def delete_endpoint(
     return True
 
 
+def lock_endpoint(url: str, token: str, endpoint_id: str, account: pwd.struct_passwd | None) -> str:
+    """Have the hub cut an endpoint off; return until when (ISO 8601) it may not come back.
+
+    Raises:
+        CommandFailedError: the hub does not know it or does not answer, or the token is neither
+            its owner's nor an admin's.
+    """
+    where = f"{url}/v3/endpoints/{endpoint_id}/lock"
+    answer = _ask(account, {"url": where, "token": token, "method": "POST"})
+    if answer.get("status") == _NOT_FOUND:
+        raise CommandFailedError(f"{url} knows no endpoint {endpoint_id}: nothing was stopped.")
+    until = answer.get("lock_expiration_timestamp")
+    if "error" in answer or not isinstance(until, str):
+        why = answer.get("error", "it did not say until when")
+        raise CommandFailedError(f"{url} did not lock the endpoint: {why}. Nothing was stopped.")
+    return until
+
+
 def function(
     url: str, token: str, function_id: str, account: pwd.struct_passwd | None
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chamberlain_endpoint.cli import check_files, daemons, removal
+from chamberlain_endpoint.cli import check_files, daemons, removal, tokens
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.group import cli, common, print_json
 
@@ -37,14 +37,26 @@ def start_command(name: str, detach: bool, config_dir: Path | None, as_json: boo
 
 @cli.command("stop")
 @click.argument("name")
+@click.option("--remote", is_flag=True, help="Have the hub cut it off first, wherever it runs.")
 @common
-def stop_command(name: str, config_dir: Path | None, as_json: bool) -> None:
-    """Stop endpoint NAME and its user endpoints; return when nothing of it is left."""
-    stopped = daemons.stop(daemons.known(name, config_dir))
+def stop_command(name: str, remote: bool, config_dir: Path | None, as_json: bool) -> None:
+    """Stop endpoint NAME and its user endpoints; return when nothing of it is left.
+
+    With --remote the hub first drops the connections of its manager, also one that runs on
+    another host with the same id, and lets none register for half a minute. User endpoints
+    elsewhere go on with what they have. A manager elsewhere that is supervised comes back
+    after that: stop it there too.
+    """
+    endpoint = daemons.known(name, config_dir)
+    locked_until = tokens.lock(endpoint) if remote else None
+    stopped = daemons.stop(endpoint)
     if as_json:
-        print_json({"name": name, "state": "stopped", "was_running": stopped})
-    else:
-        click.echo(f"{name} is stopped." if stopped else f"{name} did not run.")
+        told = {"was_running": stopped, "locked_until": locked_until}
+        print_json({"name": name, "state": "stopped", **told})
+        return
+    click.echo(f"{name} is stopped." if stopped else f"{name} did not run.")
+    if locked_until is not None:
+        click.echo(f"The hub has cut it off; it may register again after {locked_until}.")
 
 
 @cli.command("restart")

@@ -110,6 +110,18 @@ def forget(endpoint: Known) -> bool:
     )
 
 
+def lock(endpoint: Known) -> str:
+    """Have the hub cut the endpoint off; return until when it may not register again.
+
+    Raises:
+        CommandFailedError: it was not asked, or says no.
+    """
+    to_hub = link(endpoint)
+    return hub.lock_endpoint(
+        to_hub.url, to_hub.token(), endpoint.settings.endpoint_id, to_hub.account
+    )
+
+
 def _replace(file: Path, token: str, account: pwd.struct_passwd | None) -> None:
     """Write beside, then rename: at no time is there half a token, or one that others read."""
     number, name = tempfile.mkstemp(dir=file.parent, prefix=".token-")

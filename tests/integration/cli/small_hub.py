@@ -1,4 +1,4 @@
-"""A hub of four routes, which remembers what it was asked."""
+"""A hub of five routes, which remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer("DELETE")
 
+    def do_POST(self) -> None:
+        self._answer("POST")
+
     def date_time_string(self, timestamp: float | None = None) -> str:
         return self.server.date or super().date_time_string(timestamp)
 
@@ -57,6 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v2/oauth2/userinfo":
             who = {"sub": OWNER, "preferred_username": "admin@example.edu"}
             self._send(200, who | {"identity_set": [{"sub": OWNER, "username": "admin@x.example"}]})
+        elif self.path in {f"/v3/endpoints/{one}/lock" for one in hub.endpoints}:
+            self._send(200, {"lock_expiration_timestamp": "2026-11-22T12:00:30+00:00"})
         elif self.path.rpartition("/")[2] in hub.endpoints:
             hub.endpoints.discard(self.path.rpartition("/")[2])
             self._send(200, {"result": 302})

@@ -60,6 +60,24 @@ def test_after_logout_there_is_no_token_and_whoami_says_what_to_do(
     assert "chamberlain-endpoint login" in ran.err
 
 
+def test_stop_remote_has_the_hub_cut_it_off(hub: SmallHub, run: Run, run_on_terminal: Run) -> None:
+    told = run("stop", "cluster", "--remote", "--json").document
+    until = "2026-11-22T12:00:30+00:00"
+    assert (told["was_running"], told["locked_until"]) == (False, until)
+    assert ("POST", f"/v3/endpoints/{ENDPOINT}/lock") in hub.asked
+    assert f"after {until}" in run_on_terminal("stop", "cluster", "--remote").out
+
+
+def test_stop_remote_says_when_the_hub_does_not_do_it(hub: SmallHub, run: Run) -> None:
+    hub.endpoints.clear()
+    ran = run("stop", "cluster", "--remote")
+    assert (ran.code, ran.out) == (1, "")
+    assert "nothing was stopped" in ran.err
+    hub.asked.clear()
+    assert run("stop", "cluster").code == 0
+    assert hub.asked == []
+
+
 def test_delete_is_at_the_hub_first_then_the_folder(hub: SmallHub, cluster: Path, run: Run) -> None:
     ran = run("delete", "cluster", "--yes", "--json")
     assert (ran.code, ran.document["at_hub"]) == (0, "deleted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -197,8 +198,15 @@ def test_a_locked_endpoint_is_cut_off(world: World, intrude: Intrude) -> None:
     admin = world.caller("admin@example.edu")
     manager = world.manager(admin)
     intruder = intrude(manager.url)
-    admin.post(f"/v3/endpoints/{manager.endpoint}/lock").ok()
+    where = f"/v3/endpoints/{manager.endpoint}"
+    admin.post(f"{where}/lock").ok()
     assert intruder.is_cut_off()
+    refused = admin.put(where, {"endpoint_name": "site"})
+    assert (refused.status, refused.document["code"]) == (423, "ENDPOINT_LOCKED")
+    again = {"endpoint_uuid": manager.endpoint, "endpoint_name": "site"}
+    assert admin.post("/v3/endpoints", again).status == 423
+    world.store.lock_endpoint(manager.endpoint, time.time())
+    admin.put(where, {"endpoint_name": "site"}).ok()
 
 
 def test_no_two_sessions_share_a_credential(alice: Caller) -> None:
