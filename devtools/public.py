@@ -6,6 +6,8 @@ able to run them, because the public agent's user endpoints do.
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,7 +36,9 @@ SDK_YEAR_BEFORE: Final = ("globus-compute-sdk==3.16.1",)
 EVERYTHING: Final = (PACKAGES, SDK_NEWEST, SDK_YEAR_BEFORE, AGENT_NEWEST, AGENT_YEAR_BEFORE)
 """All sets that the compatibility tests use."""
 
-_FOLDER: Final = ROOT / ".venv-public"
+_INSIDE: Final = ROOT / ".venv-public"
+_OUTSIDE: Final = Path(f"/var/tmp/chamberlain-{os.geteuid()}-venv-public")  # noqa: S108 (checked)
+"""For a checkout that other accounts cannot enter; ours alone to write, made again when gone."""
 _ENTERABLE: Final = 0o001
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 
@@ -59,10 +63,12 @@ def python(packages: Sequence[str] = PACKAGES, report: Reporter | None = None) -
     Raises:
         InstallError: pip could not install them. It is the network, or the registry.
     """
-    folder = _FOLDER / "-".join(packages).replace("==", "-")
+    folder = _folder() / "-".join(packages).replace("==", "-")
     found, stamp, wanted = folder / "bin" / "python", folder / "installed", "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        with (report or Reporter()).step(f"Installing into .venv-public: {' '.join(packages)}"):
+        with (report or Reporter()).step(
+            f"Installing into {folder.parent.name}: {' '.join(packages)}"
+        ):
             # The system's first: other accounts can execute it.
             base = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.executable)
             subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)
@@ -80,7 +86,26 @@ def python_for_all(packages: Sequence[str]) -> Path:
     """
     found = python(packages)
     for path in (found.absolute(), found.resolve()):
-        for folder in path.parents:
-            if not folder.stat().st_mode & _ENTERABLE:
-                raise NotForOthersError(f"Other accounts cannot enter {folder}: clone elsewhere.")
+        closed = _closed(path)
+        if closed is not None:
+            raise NotForOthersError(f"Other accounts cannot enter {closed}: clone elsewhere.")
     return found
+
+
+def _folder() -> Path:
+    if _closed(_INSIDE) is None:
+        return _INSIDE
+    _OUTSIDE.mkdir(mode=0o755, exist_ok=True)
+    seen = _OUTSIDE.lstat()
+    is_ours = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+    if not is_ours or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NotForOthersError(f"{_OUTSIDE} is not ours alone to write: remove it.")
+    return _OUTSIDE
+
+
+def _closed(path: Path) -> Path | None:
+    """Return the first folder on the way to `path` that others cannot enter."""
+    for folder in path.parents:
+        if not folder.stat().st_mode & _ENTERABLE:
+            return folder
+    return None

@@ -7,7 +7,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -28,19 +27,13 @@ from chamberlain_hub.domain.errors import (
     ValueRefusedError,
 )
 from chamberlain_hub.domain.function import Function
-from chamberlain_hub.domain.task import NewTask, ReceivedResult
 from chamberlain_hub.store.schema import metadata, tokens
 from chamberlain_hub.store.store import Store
-from chamberlain_wire.codec import encode
 from chamberlain_wire.ids import (
-    EndpointId,
     FunctionId,
     IdentityId,
-    TaskGroupId,
-    TaskId,
     new_id,
 )
-from chamberlain_wire.messages import Result
 from devtools.postgres import PrivatePostgres
 
 
@@ -77,39 +70,6 @@ def test_migrations_make_the_tables_of_the_schema(empty_url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
-
-
-def test_results_from_before_usage_was_kept_are_still_read(empty_url: str) -> None:
-    store = Store.open(empty_url)
-    store.migrate()
-    before = import_module("chamberlain_hub.store.migrations.versions.0004_usage_of_tasks")
-    group, owner = TaskGroupId(new_id()), IdentityId(new_id())
-    endpoint, task = EndpointId(new_id()), TaskId(new_id())
-    new = NewTask(id=task, group=group, function=FunctionId(new_id()), payload="p")
-    store.add_tasks(owner, endpoint, endpoint, group, [new], 1.0)
-    result = Result(task_id=task, data="d")
-    store.finish([ReceivedResult(endpoint, result, encode(result))], 2.0)
-    engine = _engine(empty_url)
-    with engine.begin() as connection:
-        for step in (
-            # What later versions added, and then this one.
-            "ALTER TABLE tokens DROP COLUMN scope",
-            "DROP TABLE policies",
-            "DROP TABLE service_accounts",
-            "ALTER TABLE results DROP COLUMN usage",
-        ):
-            connection.execute(sa.text(step))
-        old = {"revision": before.down_revision}
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), old)
-    engine.dispose()
-    store.migrate()
-    store.check_migrated()
-    (listed,) = store.tasks_of(owner, 10)
-    assert (listed.id, listed.usage) == (task, None)
-    found = store.task(task)
-    assert found is not None
-    assert found.result == result
-    store.close()
 
 
 def test_hubs_that_migrate_at_once_all_succeed(empty_url: str) -> None:
