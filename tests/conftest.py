@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,15 @@ from devtools.postgres import PrivatePostgres
 from devtools.programs import Programs
 from devtools.rabbit import PrivateRabbit
 from devtools.say import Reporter
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let all that tests start hear it.
+
+    A shell without job control starts what runs in the background deaf to it, and whoever is
+    deaf stays so in all children: tests of Ctrl-C would wait for nothing.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
