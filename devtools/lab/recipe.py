@@ -22,7 +22,7 @@ PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "sudo", "procps"),
     *("iproute2", "iputils-ping", "openssh-server", "ca-certificates", "curl"),
     # containers, and a registry to push to and pull from
-    *("podman", "crun", "netavark", "aardvark-dns", "passt", "uidmap"),
+    *("podman", "crun", "catatonit", "netavark", "aardvark-dns", "passt", "uidmap"),
     *("docker-registry", "skopeo"),
     # the cluster
     *("munge", "slurmctld", "slurmd", "slurm-client"),
