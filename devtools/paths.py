@@ -11,3 +11,6 @@ PYTHON: Final = VENV / "bin" / "python"
 
 COUNTS_VARIABLE: Final = "CHAMBERLAIN_TEST_COUNTS"
 """Names the file in which our pytest plugin leaves its counts."""
+
+ON_PODMAN_HOST_VARIABLE: Final = "CHAMBERLAIN_TEST_ON_PODMAN_HOST"
+"""Set where tests marked needs_podman can run: on a lab host."""

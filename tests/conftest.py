@@ -13,6 +13,7 @@ import pytest
 
 from devtools import debian
 from devtools import programs as installed
+from devtools.paths import ON_PODMAN_HOST_VARIABLE
 from devtools.postgres import PrivatePostgres
 from devtools.programs import Programs
 from devtools.rabbit import PrivateRabbit
@@ -28,8 +29,16 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what cannot run here, with the reason; `./dev test` counts a skip as a failure."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, with the reason; `./dev test` counts a skip as a failure.
+
+    Tests marked needs_podman are not of this machine: `tests/lab/test_containers.py` runs them
+    on a lab host.
+    """
+    if not os.environ.get(ON_PODMAN_HOST_VARIABLE):
+        elsewhere = [item for item in items if item.get_closest_marker("needs_podman")]
+        items[:] = [item for item in items if not item.get_closest_marker("needs_podman")]
+        config.hook.pytest_deselected(items=elsewhere)
     reasons = {"needs_root": "root is needed"} if os.geteuid() != 0 else {}
     reasons |= {
         mark: f"not installed: {', '.join(absent)}"

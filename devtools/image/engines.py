@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from devtools.image.build import Image, ImageError
+from devtools.lab import software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import LOGIN
 from devtools.say import CannotGoOnError
@@ -52,6 +53,16 @@ def load(image: Image, lab: Lab | None) -> str:
             _run([engine, "load", "--input", str(image.archive)])
             return name
     raise EngineError(f"No engine is installed: {' or '.join(_ENGINES)}.")
+
+
+def install(image: Image, lab: Lab) -> str:
+    """Install the image where a lab's endpoint takes it from; return its digest."""
+    wanted = str(image.about["digest"])
+    program = str(software.WHERE / "bin/chamberlain-endpoint")
+    with _shared(image, lab) as archive:
+        words = [program, "image", "install", archive, "--digest", wanted]
+        lab.run(LOGIN, words, limit_s=_LONG_S)
+    return wanted
 
 
 def push(image: Image, target: str, lab: Lab | None, *, plain: bool = False) -> str:

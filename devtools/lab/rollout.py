@@ -54,6 +54,18 @@ PrivateTmp=yes
 WantedBy=multi-user.target
 """
 
+# The lab's machine has little memory; the rest is what the guide tells a site with Slurm.
+_RUNTIME: Final = """\
+[runtime]
+kind = "container"
+image = "usual"
+mounts = ["/run/munge", "/etc/slurm"]
+[runtime.images]
+usual = "{digest}"
+[runtime.limits]
+memory_mib = 1024
+"""
+
 # `chamberlain-hub user add` and `token create`, for all people in one process.
 _ADD_PEOPLE: Final = """\
 import contextlib, io, json, sys
@@ -131,6 +143,22 @@ def renew(lab: Lab, report: Reporter) -> None:
             wait_online(lab, site)
 
 
+def use_containers(lab: Lab, site: Site, digest: str, report: Reporter) -> None:
+    """Have the endpoint run user endpoints in containers of the image `digest`, from now on.
+
+    Raises:
+        InsideError: a command failed on the login node, such as the check of the settings.
+        LabError: the endpoint did not come back online.
+    """
+    settings = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
+    with report.step("Having the endpoint run user endpoints in containers"):
+        text = lab.run(LOGIN, ["cat", settings]).stdout
+        put(lab, LOGIN, settings, f"{text}\n{_RUNTIME.format(digest=digest)}", mode="0644")
+        _endpoint(lab, "check-config", ENDPOINT)
+        lab.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
+        wait_online(lab, site)
+
+
 def wait_online(lab: Lab, site: Site) -> None:
     """Return when the hub sees the endpoint online.
 
@@ -161,13 +189,23 @@ def ask(lab: Lab, path: str, token: str) -> Any:
         return None
 
 
-def call(lab: Lab, site: Site, username: str, options: Mapping[str, object]) -> dict[str, Any]:
+def call(
+    lab: Lab,
+    site: Site,
+    username: str,
+    options: Mapping[str, object],
+    *,
+    example: str = "hello.py",
+) -> dict[str, Any]:
     """Run `examples/hello.py` as `username`, from the hub's host; return what became of it.
 
     The SDK runs there with the hosts' Python, far from the login node, as a laptop would.
+
+    Args:
+        example: another file in the share, with another function `hello`.
     """
     question = {
-        "example": "/srv/lab/hello.py",
+        "example": f"/srv/lab/{example}",
         "endpoint": site.endpoint_id,
         "options": dict(options),
     }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WHERE: Final = Path("/opt/chamberlain")
 """The environment, on every host."""
 _EXTRAS: Final = ("endpoint", "hub")
+_TEST_TOOLS: Final = ("pytest", "pytest-timeout", "hypothesis")
 
 # In a root made of the base and a layer that is thrown away; the environment is what stays.
 _INSTALL: Final = """\
@@ -88,6 +89,25 @@ def wheels(base: Path, report: Reporter) -> Path:
     key = hashlib.sha256(parts.encode()).hexdigest()[:16]
     text = "Fetching what Chamberlain depends on, for the hosts' Python (once)"
     return cache.entry("wheels", key, text, build, report)
+
+
+def test_tools(base: Path, report: Reporter) -> Path:
+    """Return a folder for the hosts' PYTHONPATH with what runs our tests there.
+
+    Raises:
+        BuildFailedError: pip could not fetch it.
+    """
+    named = set(requirements(("dev",)))
+    wanted = sorted(one for one in named if one.partition(">")[0] in _TEST_TOOLS)
+
+    def build(made: Path) -> None:
+        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        chosen = ("--python-version", python_of(base), "--only-binary", ":all:")
+        cache.run([PYTHON, *pip, *chosen, "--no-compile", "--target", made, *wanted])
+
+    key = hashlib.sha256(f"{python_of(base)} {wanted}".encode()).hexdigest()[:16]
+    text = "Fetching what runs our tests, for the hosts' Python (once)"
+    return cache.entry("tools", key, text, build, report)
 
 
 def install(lab: Lab, layer: Path) -> None:

@@ -13,13 +13,16 @@ from devtools.lab.plan import Plan
 from devtools.lab.rollout import Site
 from devtools.say import Reporter
 
+MORE = 30
+"""Accounts beside alice and bob, for the day on which everybody comes at once."""
+
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Hub, login node and one compute node, with our programs; of this test session's own."""
     one = Lab(f"test-{os.getpid()}")
     try:
-        one.up(Plan(), Reporter())
+        one.up(Plan(more_accounts=MORE), Reporter())
         yield one
     finally:
         one.down()

@@ -1,0 +1,195 @@
+"""The rolled-out site with one container per person: what people see, and what the host sees."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from devtools.image import build as builds
+from devtools.image import engines
+from devtools.lab import looks, rollout
+from devtools.lab.lab import Lab
+from devtools.lab.looks import ProcessLook
+from devtools.lab.plan import HUB, LOGIN
+from devtools.lab.rollout import ENDPOINT, ENDPOINT_UNIT, HUB_URL, Site
+from devtools.lab.software import WHERE
+from devtools.processes import wait_until
+from devtools.say import Reporter
+
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.needs_lab,
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+]
+PROGRAM = str(WHERE / "bin/chamberlain-endpoint")
+GONE_S = 120.0
+PEOPLE = {"alice": 1001, "bob": 1002}
+MOST_GROWTH_BYTES = 10 * 1000 * 1000
+
+SCHEDULER = """\
+def hello():
+    import os, subprocess
+
+    def said(*words):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return done.stdout + done.stderr
+
+    return {
+        "uid": os.getuid(),
+        "credential": said("munge", "-n"),
+        "srun": said("srun", "--version"),
+        "squeue": said("squeue", "--me", "--noheader"),
+        "ran": said("srun", "sh", "-c", "id -u; hostname"),
+    }
+"""
+
+ALL_AT_ONCE = """\
+import json, sys, threading, time
+from chamberlain import Client, Executor
+
+def hello():
+    import os
+    return os.getuid()
+
+given = json.load(sys.stdin)
+ended = {}
+
+def first_result(name, token):
+    begun = time.monotonic()
+    try:
+        with Executor(given["endpoint"], Client(given["hub"], token)) as executor:
+            answer = executor.submit(hello).result(timeout=given["limit_s"])
+    except Exception as error:
+        answer = repr(error)
+    ended[name] = (answer, round(time.monotonic() - begun, 2))
+
+threads = [threading.Thread(target=first_result, args=one) for one in given["tokens"].items()]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+json.dump(ended, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def containers(lab: Lab, site: Site) -> Iterator[None]:
+    """The site, its user endpoints in containers of the image of the checkout."""
+    image = builds.build(Reporter(), lab)
+    rollout.use_containers(lab, site, engines.install(image, lab), Reporter())
+    (lab.share / "scheduler.py").write_text(SCHEDULER)
+    (lab.share / "all_at_once.py").write_text(ALL_AT_ONCE)
+    yield
+    lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
+
+
+def hello(lab: Lab, site: Site, account: str, example: str = "hello.py") -> dict[str, object]:
+    answer = rollout.call(lab, site, rollout.person(account), {}, example=example)
+    assert answer["error"] is None, answer
+    result: dict[str, object] = answer["result"]
+    return result
+
+
+def user_endpoints(lab: Lab) -> dict[str, ProcessLook]:
+    """Return account -> its user endpoint, as the machine sees it."""
+    return {
+        one.account: one
+        for one in looks.look(lab).processes
+        if one.command.endswith("chamberlain_endpoint.user.main") and "catatonit" not in one.command
+    }
+
+
+def of_endpoint(lab: Lab) -> list[str]:
+    """Return the ids of all containers of the endpoint on the login node."""
+    words = ["podman", "ps", "--all", "--quiet", "--filter", "label=org.chamberlain.endpoint"]
+    return lab.run(LOGIN, words).stdout.split()
+
+
+def test_two_people_are_two_containers_in_two_user_namespaces(lab: Lab, site: Site) -> None:
+    for account, uid in PEOPLE.items():
+        said = hello(lab, site, account)
+        assert (said["hostname"], said["username"], said["uid"]) == (LOGIN, account, uid)
+    assert len(of_endpoint(lab)) == len(PEOPLE)
+    seen = user_endpoints(lab)
+    assert set(seen) == set(PEOPLE)
+    for name in ("user", "pid", "mnt"):
+        assert seen["alice"].spaces[name] != seen["bob"].spaces[name]
+    for account, uid in PEOPLE.items():
+        rows = [[int(word) for word in line.split()] for line in seen[account].uid_map]
+        assert [uid, uid, 1] in rows
+        # All others, root's first of all, are subordinate ids.
+        assert all(outside >= 10**9 for inside, outside, _ in rows if inside != uid)
+
+
+def test_the_scheduler_knows_the_account_from_inside(lab: Lab, site: Site) -> None:
+    said = hello(lab, site, "alice", "scheduler.py")
+    opened = lab.run(LOGIN, ["unmunge"], given=str(said["credential"])).stdout
+    assert "alice (1001)" in opened
+    assert str(said["srun"]).startswith("slurm ")
+    assert said["squeue"] == ""
+    assert said["ran"] == "1001\nnode1\n"
+
+
+def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
+    done = lab.run(LOGIN, [PROGRAM, "doctor", ENDPOINT, "--as", "alice", "--json"], check=False)
+    links = json.loads(done.stdout)
+    bad = [one for one in links if one["state"] == "bad"]
+    assert (done.returncode, bad) == (0, [])
+    names = {one["link"] for one in links if one["state"] == "good"}
+    assert {"engine", "container", "home", "munge", "sinfo", "squeue"} <= names
+
+
+def test_a_killed_launcher_goes_on_with_the_containers_that_run(lab: Lab, site: Site) -> None:
+    before = hello(lab, site, "alice")
+    there = set(of_endpoint(lab))
+    launcher = ["pgrep", "-f", "chamberlain_endpoint.launcher.main"]
+    (pid,) = lab.run(LOGIN, launcher).stdout.split()
+    lab.run(LOGIN, ["kill", "-9", pid])
+    assert wait_until(
+        lambda: lab.run(LOGIN, launcher, check=False).stdout.split() not in ([], [pid]), GONE_S
+    )
+    after = hello(lab, site, "alice")
+    assert after["pid"] == before["pid"]
+    assert set(of_endpoint(lab)) == there
+
+
+def test_a_stopped_endpoint_leaves_no_container(lab: Lab, site: Site) -> None:
+    hello(lab, site, "alice")
+    lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
+    assert of_endpoint(lab) == []
+    assert user_endpoints(lab) == {}
+    lab.run(LOGIN, ["systemctl", "start", ENDPOINT_UNIT])
+    rollout.wait_online(lab, site)
+
+
+def test_thirty_new_people_at_once(lab: Lab, site: Site) -> None:
+    new = [name for name in lab.facts.accounts if name.startswith("user")]
+    given = {
+        "hub": HUB_URL,
+        "endpoint": site.endpoint_id,
+        "tokens": {name: site.tokens[rollout.person(name)] for name in new},
+        "limit_s": 500.0,
+    }
+    before, begun = storage_bytes(lab), time.monotonic()
+    words = ["env", "HOME=/tmp", str(WHERE / "bin/python"), "/srv/lab/all_at_once.py"]
+    done = lab.run(HUB, words, user="nobody", given=json.dumps(given), limit_s=560.0)
+    took_s = time.monotonic() - begun
+    ended = json.loads(done.stdout)
+    grown = (storage_bytes(lab) - before) / len(new)
+    print(f"{len(new)} new accounts: all first results in {took_s:.1f} s;")
+    print(f"slowest {max(one[1] for one in ended.values())} s; {grown / 1e6:.2f} MB an account")
+    uids = {name: lab.facts.accounts[name] for name in new}
+    assert {name: one[0] for name, one in ended.items()} == uids
+    assert grown < MOST_GROWTH_BYTES
+
+
+def storage_bytes(lab: Lab) -> int:
+    """Return what images and containers take on the login node's disk."""
+    folders = ["/var/lib/containers", "/var/lib/chamberlain"]
+    # Of one file system each: what is mounted for a container is counted where it is.
+    said = lab.run(LOGIN, ["du", "-sxB1", *folders], check=False).stdout
+    return sum(int(line.split()[0]) for line in said.splitlines())
