@@ -14,6 +14,7 @@ from devtools.site import Site
 from devtools.stage import Stage
 
 ALICE, BOB, MALLORY = "alice@example.edu", "bob@example.edu", "mallory@elsewhere.org"
+_ENGINE = Path("/run/podman/podman.sock")
 _PEOPLE: Mapping[str, str | None] = {ALICE: "demo-alice", BOB: "demo-bob", MALLORY: None}
 _THREADS: Mapping[str, str | int] = {"ENGINE": "threads"}
 _BLOCKS: Mapping[str, str | int] = {"ENGINE": "htex", "MAX_WORKERS": 2}
@@ -36,6 +37,7 @@ class Demo:
             if kept:
                 self._report.line("The demo that was kept running is used.")
             else:
+                self._report.line(why_processes(is_root=self._stage.multi))
                 self._stage.install()
                 self._stage.set()
             runs = demo_runs.carry_out(self._stage.site, self._calls(), self._report)
@@ -69,6 +71,21 @@ class Demo:
             Call(BOB, _BLOCKS, succeeds=several),
             Call(MALLORY, _THREADS, succeeds=False),
         ]
+
+
+def why_processes(*, is_root: bool, socket: Path = _ENGINE) -> str:
+    """Return why the demo's user endpoints are processes, and where containers can be seen.
+
+    Args:
+        socket: where the container engine of this machine would answer.
+    """
+    if not is_root:
+        reason = "containers need root"
+    elif not socket.is_socket():
+        reason = f"no container engine answers at {socket}"
+    else:
+        reason = "the demo's site has no image installed"
+    return f"User endpoints run as processes: {reason}. In containers: ./dev lab up --containers"
 
 
 def how_to_use(site: Site) -> str:

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from devtools.image import build as images
+from devtools.image import engines
 from devtools.lab import inside, looks, rollout, software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import Plan
@@ -35,16 +37,22 @@ def lab_commands() -> None:
     default=0,
     help="Accounts beside alice and bob: user01, user02, ...",
 )
+@click.option("--containers", is_flag=True, help="One container per person, of our own image.")
 @click.option("--bare", is_flag=True, help="Hosts without Chamberlain, for roles that install it.")
-def up(name: str, nodes: int, accounts: int, bare: bool) -> None:
+def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool) -> None:
     """Boot the hosts and roll out the checkout: hub on `hub`, endpoint on `login`.
 
     The first time it builds the hosts' Debian, which takes a minute or two. On a lab that is up
     it installs the checkout as it is now and restarts hub and endpoint.
     """
+    if bare and containers:
+        raise click.UsageError("--bare has no endpoint that could run --containers")
     report = Reporter()
     lab = Lab(name)
     if lab.is_up:
+        if containers:
+            report.line(f"The lab {name} is up: --containers is for a new one.")
+            sys.exit(last_line(0, 1))
         if rollout.read(lab) is None:
             report.line(f"The lab {name} is up, and bare. End it with: ./dev lab down")
             sys.exit(last_line(len(lab.facts.hosts), 0))
@@ -53,7 +61,7 @@ def up(name: str, nodes: int, accounts: int, bare: bool) -> None:
         lab.up(Plan(nodes, accounts), report, bare=bare)
         try:
             if not bare:
-                rollout.roll_out(lab, report)
+                _furnish(lab, report, containers=containers)
         except BaseException:
             lab.down()
             raise
@@ -104,6 +112,13 @@ def status(name: str, as_json: bool) -> None:
     else:
         looks.show(seen)
     sys.exit(last_line(len(seen.hosts) - seen.faults, seen.faults, to_stderr=as_json))
+
+
+def _furnish(lab: Lab, report: Reporter, *, containers: bool) -> None:
+    site = rollout.roll_out(lab, report)
+    if containers:
+        digest = engines.install(images.build(report, lab), lab)
+        rollout.use_containers(lab, site, digest, report)
 
 
 def _become(command: list[str]) -> None:
