@@ -35,6 +35,8 @@ class Bench:
     """A runtime, the ends that it told of, and processes that behave as asked."""
 
     runtime: Runtime
+    hangs_up = True
+    """Whether who sends too many records finds its pipe closed; else what it sends is dropped."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,6 +130,9 @@ class ProcessBench(Bench):
 
 class ContainerBench(Bench):
     """Real containers of the host's engine; time passes by turning the loop."""
+
+    # Both outputs of a container come over one stream, and the other one is still wanted.
+    hangs_up = False
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -282,6 +287,9 @@ def test_where_nobody_asks_for_records_output_is_nothing(bench: Bench) -> None:
 def test_a_flood_of_records_is_cut_off(bench: Bench) -> None:
     began = time.monotonic()
     bench.start("flood_of_records", tells_tasks=True)
+    bench.until(lambda: any(isinstance(one, TasksSilenced) for one in bench.news))
+    if not bench.hangs_up:
+        bench.runtime.stop(UEP, 0.0)
     bench.until(lambda: bool(bench.exits))
     *told, last = bench.news
     assert isinstance(last, TasksSilenced)
@@ -290,7 +298,7 @@ def test_a_flood_of_records_is_cut_off(bench: Bench) -> None:
     assert (claims[0].what, claims[0].task) == (What.RECEIVED, TASK)
     took_s = time.monotonic() - began
     assert len(claims) <= BURST + took_s * RATE_PER_S
-    assert bench.exits[0].signal == 13
+    assert bench.exits[0].signal == (13 if bench.hangs_up else 9)
 
 
 def test_a_refused_start_leaves_nothing_running(tmp_path: Path) -> None:

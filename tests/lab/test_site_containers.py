@@ -129,7 +129,7 @@ def test_the_scheduler_knows_the_account_from_inside(lab: Lab, site: Site) -> No
     said = hello(lab, site, "alice", "scheduler.py")
     opened = lab.run(LOGIN, ["unmunge"], given=str(said["credential"])).stdout
     assert "alice (1001)" in opened
-    assert str(said["srun"]).startswith("slurm ")
+    assert str(said["srun"]).startswith("slurm")
     assert said["squeue"] == ""
     assert said["ran"] == "1001\nnode1\n"
 

@@ -20,6 +20,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,9 @@ _log: Final = logging.getLogger(__name__)
 PACKET_BYTES: Final = 128 * 1024
 _THREADS: Final = 8
 """Two cores start no more containers a second with more; a slow one must not hold up others."""
+
+_NOTICES_S: Final = 5.0
+_AGAIN_S: Final = 0.05
 
 Answer = tuple[dict[str, Any], tuple[int, ...]]
 """What is said, and descriptors that go with it and are closed here afterwards."""
@@ -117,15 +121,28 @@ class Clerk:
             try:
                 seen = idmap.parse(Path(f"/proc/{pid}/{file}").read_text())
             except (OSError, ValueError):
-                state = self._engine.look(container)
-                if state is not None and not state["running"]:
-                    return  # it has ended already; that is told as an end
+                if self._has_ended(container, pid):
+                    return  # that is told as an end
                 raise NotIsolatedError(f"{file} of process {pid} cannot be read") from None
             extents = request[wanted]
             asked = None if extents is None else tuple(idmap.Extent(*each) for each in extents)
             fault = idmap.fault_of(seen, request[own], asked)
             if fault:
                 raise NotIsolatedError(f"{container}: {file}: {fault}")
+
+    def _has_ended(self, container: str, pid: int) -> bool:
+        """Tell whether the engine, too, says of a container whose map cannot be read that it ended.
+
+        It may notice the end of a process a little after the kernel.
+        """
+        until = time.monotonic() + _NOTICES_S
+        while True:
+            state = self._engine.look(container)
+            if state is not None and not state["running"]:
+                return True
+            if Path(f"/proc/{pid}").exists() or time.monotonic() > until:
+                return False
+            time.sleep(_AGAIN_S)
 
     def _look(self, request: dict[str, Any]) -> Answer:
         state = self._engine.look(request["container"])
