@@ -43,7 +43,8 @@ def hello():
         "credential": said("munge", "-n"),
         "srun": said("srun", "--version"),
         "squeue": said("squeue", "--me", "--noheader"),
-        "ran": said("srun", "sh", "-c", "id -u; hostname"),
+        # The folder of a user endpoint is on the login node alone.
+        "ran": said("srun", "--chdir=/tmp", "sh", "-c", "id -u; hostname"),
     }
 """
 
@@ -80,6 +81,7 @@ json.dump(ended, sys.stdout)
 def containers(lab: Lab, site: Site) -> Iterator[None]:
     """The site, its user endpoints in containers of the image of the checkout."""
     image = builds.build(Reporter(), lab)
+    add_option_for_idling(lab)
     rollout.use_containers(lab, site, engines.install(image, lab), Reporter())
     (lab.share / "scheduler.py").write_text(SCHEDULER)
     (lab.share / "all_at_once.py").write_text(ALL_AT_ONCE)
@@ -87,8 +89,27 @@ def containers(lab: Lab, site: Site) -> Iterator[None]:
     lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
 
 
-def hello(lab: Lab, site: Site, account: str, example: str = "hello.py") -> dict[str, object]:
-    answer = rollout.call(lab, site, rollout.person(account), {}, example=example)
+def add_option_for_idling(lab: Lab) -> None:
+    """Add the option IDLE to the template: leave after so many heartbeats of 5 s without a task."""
+    folder = f"/etc/chamberlain/{ENDPOINT}"
+    template = lab.run(LOGIN, ["cat", f"{folder}/user_config_template.yaml.j2"]).stdout
+    changed = template.replace(
+        "idle_heartbeats_soft: 10",
+        "heartbeat_period: {{ 5 if IDLE is defined else 30 }}\n"
+        "idle_heartbeats_soft: {{ IDLE | default(10) }}",
+    )
+    assert changed != template
+    schema = json.loads(lab.run(LOGIN, ["cat", f"{folder}/user_config_schema.json"]).stdout)
+    schema["properties"]["IDLE"] = {"type": "integer"}
+    files = {"template.yaml.j2": changed, "schema.json": json.dumps(schema)}
+    for name, text in files.items():
+        rollout.put(lab, LOGIN, f"{folder}/user_config_{name}", text, mode="0644")
+
+
+def hello(
+    lab: Lab, site: Site, account: str, example: str = "hello.py", **options: object
+) -> dict[str, object]:
+    answer = rollout.call(lab, site, rollout.person(account), options, example=example)
     assert answer["error"] is None, answer
     result: dict[str, object] = answer["result"]
     return result
@@ -136,7 +157,7 @@ def test_the_scheduler_knows_the_account_from_inside(lab: Lab, site: Site) -> No
 
 def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
     done = lab.run(LOGIN, [PROGRAM, "doctor", ENDPOINT, "--as", "alice", "--json"], check=False)
-    links = json.loads(done.stdout)
+    links = json.loads(done.stdout)["links"]
     bad = [one for one in links if one["state"] == "bad"]
     assert (done.returncode, bad) == (0, [])
     names = {one["link"] for one in links if one["state"] == "good"}
@@ -146,7 +167,7 @@ def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
 def test_a_killed_launcher_goes_on_with_the_containers_that_run(lab: Lab, site: Site) -> None:
     before = hello(lab, site, "alice")
     there = set(of_endpoint(lab))
-    launcher = ["pgrep", "-f", "chamberlain_endpoint.launcher.main"]
+    launcher = ["pgrep", "-f", "chamberlain_endpoint.[l]auncher.main"]  # and not itself
     (pid,) = lab.run(LOGIN, launcher).stdout.split()
     lab.run(LOGIN, ["kill", "-9", pid])
     assert wait_until(
@@ -157,13 +178,19 @@ def test_a_killed_launcher_goes_on_with_the_containers_that_run(lab: Lab, site: 
     assert set(of_endpoint(lab)) == there
 
 
+def test_a_container_ends_when_nobody_needs_it_any_more(lab: Lab, site: Site) -> None:
+    others = set(of_endpoint(lab))
+    assert hello(lab, site, "bob", IDLE=1)["uid"] == PEOPLE["bob"]
+    assert wait_until(lambda: set(of_endpoint(lab)) <= others, GONE_S)
+
+
 def test_a_stopped_endpoint_leaves_no_container(lab: Lab, site: Site) -> None:
     hello(lab, site, "alice")
     lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
     assert of_endpoint(lab) == []
     assert user_endpoints(lab) == {}
     lab.run(LOGIN, ["systemctl", "start", ENDPOINT_UNIT])
-    rollout.wait_online(lab, site)
+    assert wait_until(lambda: rollout.status(lab, site) == "online", GONE_S)
 
 
 def test_thirty_new_people_at_once(lab: Lab, site: Site) -> None:
