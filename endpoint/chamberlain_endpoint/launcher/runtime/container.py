@@ -40,6 +40,7 @@ _START_S: Final = 60.0
 _ASK_S: Final = 30.0
 _AGAIN_S: Final = 1.0
 _CLOSE_S: Final = 10.0
+_SETTLES_S: Final = 10.0
 _NOT_KNOWN_YET: Final = "the engine was not asked yet what runs of an earlier launcher"
 
 
@@ -70,13 +71,17 @@ class ContainerRuntime:
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
+        self._is_answered = False
+        self._adopting = 0
         self._on_exit: Callable[[Exit], None] = lambda _: None
         self._on_news: Callable[[News], None] = unheard
 
     def open(
         self, on_exit: Callable[[Exit], None], on_news: Callable[[News], None] = unheard
     ) -> None:
-        """Start the clerk, and ask the engine what runs of ours.
+        """Start the clerk, and take up what runs of ours, before anybody can ask for it.
+
+        Waits a few seconds for an engine that is slow; one that is down holds up nothing.
 
         Raises:
             RecordsBrokenError: accounts would share ids; restore the file.
@@ -90,6 +95,13 @@ class ContainerRuntime:
             self._fallback.open(self._note_fallen, on_news)
         self._ask_what_runs()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
+        self._turn(lambda: self._is_answered and self._adopting == 0, _SETTLES_S)
+
+    def _turn(self, is_so: Callable[[], bool], within_s: float) -> None:
+        until = time.monotonic() + within_s
+        while not is_so() and time.monotonic() < until:
+            self._loop.call_later(0.05, lambda: None)
+            self._loop.turn()
 
     @property
     def is_ready(self) -> bool:
@@ -135,12 +147,9 @@ class ContainerRuntime:
             self._fallback.close()
         self._on_exit = lambda _: None
         if self._runtime.ends_with_launcher:
-            until = time.monotonic() + _CLOSE_S
             for container in tuple(self._containers.values()):
                 self.stop(container.record.user_endpoint, 0.0)
-            while self._containers and time.monotonic() < until:
-                self._loop.call_later(0.05, lambda: None)
-                self._loop.turn()
+            self._turn(lambda: not self._containers, _CLOSE_S)
         for container in tuple(self._containers.values()):
             container.let_go()
         self._containers.clear()
@@ -293,6 +302,7 @@ class ContainerRuntime:
         self._link.ask("list", request, self._take_list, _ASK_S)
 
     def _take_list(self, answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
+        self._is_answered = True
         if isinstance(answer, EngineError):
             _log.error(
                 "the container engine does not answer: %s %s",
@@ -322,8 +332,10 @@ class ContainerRuntime:
         container = self._held(record, None)
         container.id = container_id
         self._containers[record.user_endpoint] = container
+        self._adopting += 1
 
         def take(answer: dict[str, Any] | EngineError, fds: tuple[int, ...]) -> None:
+            self._adopting -= 1
             if isinstance(answer, EngineError) or not fds:
                 # Not as it should be, or ended while nobody looked: nothing of it stays.
                 container.is_ending = True
