@@ -75,7 +75,13 @@ def test_a_running_task_is_cancelled_down_to_its_process(
     executor = open_as(ALICE, ENGINE=engine)
     client = Client(site.hub_url, site.tokens[ALICE])
     future = executor.submit(sleep_long)
-    assert wait_until(lambda: client.get_task(future.task_id)["status"] == "running", WAIT_S)
+
+    def runs() -> bool:
+        # The id is made here: the hub does not know it before the batch has left.
+        known = site.get(f"/v2/tasks/{future.task_id}", ALICE)
+        return known is not None and known["status"] == "running"
+
+    assert wait_until(runs, WAIT_S)
     assert future.cancel()
     assert wait_until(
         lambda: client.get_task(future.task_id)["cancellation"]["outcome"] == "killed", WAIT_S
