@@ -12,6 +12,7 @@ import psutil
 _EVERY_S = 0.5
 _LIMIT_S = 6.0
 _STEADY = 0.01
+_IDLE_S = 25.0
 
 
 def pss_mb(processes: list[psutil.Process]) -> float:
@@ -26,7 +27,11 @@ def pss_mb(processes: list[psutil.Process]) -> float:
 
 
 def settled_mb(processes: Callable[[], list[psutil.Process]]) -> float:
-    """Return their size once two looks in a row agree within a hundredth, or time is over."""
+    """Return their size after a while without work.
+
+    That is when two looks in a row agree within a hundredth, or time is over.
+    """
+    time.sleep(_IDLE_S)
     before, deadline = pss_mb(processes()), time.monotonic() + _LIMIT_S
     while True:
         time.sleep(_EVERY_S)

@@ -1,7 +1,8 @@
 """Natural batching: send at once when idle, gather while a request is under way.
 
-No timer decides: the first call goes out alone, and what came in the meantime goes out
-together when its answer is here. Calls for different destinations never wait for each other.
+The first call goes out alone, and what came in the meantime goes out together when its answer
+is here. Only who sends many at once waits a moment for more: large batches cost the hub less.
+Calls for different destinations never wait for each other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from chamberlain_wire.limits import MAX_SUBMIT_BYTES, MAX_TASKS_PER_SUBMIT
 log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 10.0
+_MANY: Final = 8
+"""From how many calls on a batch shows that somebody sends many at once."""
+_GATHER_S: Final = 0.005
 # The rest is for ids, commas and the caller's options.
 _BATCH_BYTES: Final = MAX_SUBMIT_BYTES - 256 * 1024
 _ID_BYTES: Final = 80
@@ -98,13 +102,17 @@ class Lane:
             )
 
     def _run(self) -> None:
-        while batch := self._next_batch():
+        many = False
+        while batch := self._next_batch(gather=many):
+            many = len(batch) >= _MANY
             live = [call for call in batch if call.future.set_running_or_notify_cancel()]
             if live:
                 self._post(self._destination, live)
 
-    def _next_batch(self) -> list[Call]:
+    def _next_batch(self, *, gather: bool) -> list[Call]:
         """Return the next calls to send, or none when the thread may end."""
+        if gather and len(self._waiting) < self._batch_size:
+            time.sleep(_GATHER_S)
         with self._changed:
             self._busy = False
             self._changed.notify_all()

@@ -38,6 +38,7 @@ from chamberlain_endpoint.manager.steps import Steps
 from chamberlain_endpoint.manager.watcher import Watcher
 from chamberlain_wire import logs
 from chamberlain_wire.broker.rabbit import RabbitBroker
+from chamberlain_wire.ids import EndpointId
 from chamberlain_wire.topology import FEATURE_CONTROL
 
 # Not `__name__`: that is `__main__` here, and no logger of ours.
@@ -83,7 +84,7 @@ class Manager:
             metrics=self._metrics,
         )
         self._reconciler = Reconciler(self._steps, self._records, on_fatal=self.fail)
-        self._inbox = Inbox(self._records, on_wish=self._reconciler.poke, on_fatal=self.fail)
+        self._inbox = Inbox(self._records, on_wish=self._on_wish, on_fatal=self.fail)
         self._hub = HubClient(settings, wait=self._stop.wait)
         self._link = HubLink(
             self._hub,
@@ -145,8 +146,12 @@ class Manager:
                 Exit.CONFIG, f"metrics_listen: {address}: {error.strerror or error}."
             ) from None
 
+    def _on_wish(self, user_endpoint: EndpointId) -> None:
+        # It comes up while the launcher is asked who the caller is.
+        self._renderer.wake()
+        self._reconciler.poke(user_endpoint)
+
     def _open(self, stack: ExitStack) -> None:
-        self._renderer.open()
         stack.callback(self._renderer.close)
         self._records.open()
         stack.callback(self._records.close)

@@ -38,6 +38,12 @@ _MOST_EVENTS: Final = 5_000
 _KEEP_CONFIRMED_S: Final = 60.0
 _PUBLISH_S: Final = 2.0
 """How long leaving may wait for the broker's confirms."""
+_GATHER_S: Final = 0.01
+"""How long a turn lets events come together while the engine has tasks ahead of it.
+
+One by one, each would cost a transaction and packets of its own, here, at the broker and at
+the hub. The engine does not wait for it: what it has ahead lasts for longer.
+"""
 _NEVER: Final = float("inf")
 
 
@@ -144,6 +150,8 @@ class Loop:
         events: list[Event] = []
         try:
             events.append(inbox.get(timeout=timeout_s))
+            if self._work.is_ahead:
+                time.sleep(_GATHER_S)
             while len(events) < _MOST_EVENTS:
                 events.append(inbox.get_nowait())
         except queue.Empty:

@@ -95,6 +95,11 @@ class Work:
         return len(self._tasks.running)
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether the engine has more tasks than it can run at once."""
+        return len(self._tasks.running) > self._engine.capacity > 0
+
+    @property
     def started(self) -> Started:
         """Running tasks, and since when."""
         return self._started

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_MANY: Final = 8
+"""From how many items on a batch shows that they come faster than one by one."""
+
 _RETRY_S: Final = (0.05, 0.2, 1.0, 2.0, 5.0)
 
 
@@ -28,6 +31,8 @@ class Batches(Generic[T]):
         handle: gets at most `most` items, oldest first. When it raises, it gets the same items
             again after a pause, for ever: it must let through only what a later try can heal.
         linger_s: how long to gather after the first item of a batch.
+        busy_linger_s: the same, after a batch of many items: larger batches cost less, and
+            who sends many at once waits for the last one, not for the first.
     """
 
     def __init__(
@@ -36,11 +41,13 @@ class Batches(Generic[T]):
         handle: Callable[[list[T]], None],
         *,
         linger_s: float = 0.0,
+        busy_linger_s: float = 0.0,
         most: int = 256,
     ) -> None:
         self._name = name
         self._handle = handle
         self._linger_s = linger_s
+        self._busy_linger_s = max(linger_s, busy_linger_s)
         self._most = most
         self._items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -63,19 +70,20 @@ class Batches(Generic[T]):
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        more = True
+        more, linger_s = True, self._linger_s
         while more:
-            batch, more = self._next()
+            batch, more = self._next(linger_s)
+            linger_s = self._busy_linger_s if len(batch) >= _MANY else self._linger_s
             if batch:
                 self._insist(batch)
 
-    def _next(self) -> tuple[list[T], bool]:
+    def _next(self, linger_s: float) -> tuple[list[T], bool]:
         item = self._items.get()
         if item is None:
             return [], False
         batch = [item]
-        if self._linger_s:
-            self._stopping.wait(self._linger_s)
+        if linger_s:
+            self._stopping.wait(linger_s)
         while len(batch) < self._most:
             try:
                 item = self._items.get_nowait()

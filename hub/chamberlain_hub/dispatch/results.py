@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 PREFETCH = 256
 """Results that may be in our hands; with the largest results, 2.5 GiB."""
 
+_BUSY_LINGER_S = 0.005
+
 
 def ends(finished: Sequence[FinishedTask]) -> list[Entry]:
     """Return what the audit log is told: one entry for all tasks that ended alike."""
@@ -60,7 +62,9 @@ class Results:
         self._clock = ports.clock
         self._audit = ports.audit
         self._metrics = ports.metrics
-        self._batches: Batches[Delivery] = Batches("results", self._handle, most=PREFETCH)
+        self._batches: Batches[Delivery] = Batches(
+            "results", self._handle, busy_linger_s=_BUSY_LINGER_S, most=PREFETCH
+        )
 
     def start(self) -> None:
         """Start the thread that stores and forwards."""

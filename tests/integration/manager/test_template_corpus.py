@@ -30,7 +30,7 @@ def test_no_key_is_injected_and_no_shell_is_run(seed: int, tmp_path: Path) -> No
 def test_the_render_server_answers_them_all() -> None:
     dice = random.Random(5)
     server = RenderServer()
-    server.open()
+    server.wake()
     try:
         first = server.pid
         for number in range(8 * len(SAMPLES)):

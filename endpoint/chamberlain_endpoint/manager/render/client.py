@@ -1,4 +1,7 @@
-"""The manager's side of the render server: start it, ask it, replace it when it is gone."""
+"""The manager's side of the render server: start it, ask it, replace it when it is gone.
+
+It goes by itself when nobody asks; whoever hears that somebody will ask soon calls `wake`.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,22 @@ _MODULE: Final = "chamberlain_endpoint.manager.render.server"
 
 
 class RenderServer:
-    """Keeps the promise of `job.Renderer` with a server process of its own."""
+    """Keeps the promise of `job.Renderer` with a server process of its own.
 
-    def __init__(self) -> None:
+    Args:
+        idle_s: after how long without a question the process ends; None: its default.
+    """
+
+    def __init__(self, *, idle_s: float | None = None) -> None:
+        self._idle_s = idle_s
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def open(self) -> None:
-        """Start the server. It imports in the background; a first render waits for it."""
+    def wake(self) -> None:
+        """Start the server if it does not run. It imports while others go on; a render waits."""
         with self._lock:
-            self._start()
+            self._ensure()
 
     def close(self) -> None:
         """End the server and what it still renders."""
@@ -98,19 +106,27 @@ class RenderServer:
 
     def _hand_over(self, request: socket.socket) -> None:
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                log.warning("render server is gone", extra={"event": "render.server_gone"})
-                self._end()
-                self._start()
+            self._ensure()
             assert self._control is not None
             socket.send_fds(self._control, [b"r"], [request.fileno()])
 
+    def _ensure(self) -> None:
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            if code != 0:
+                log.warning("render server is gone", extra={"event": "render.server_gone"})
+            self._end()
+        self._start()
+
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        idle = () if self._idle_s is None else (str(self._idle_s),)
         with theirs:
             # -I: neither the environment nor the working directory chooses what it imports.
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", _MODULE],
+                [sys.executable, "-I", "-m", _MODULE, *idle],
                 stdin=theirs.fileno(),
                 env={"LANG": "C.UTF-8"},
                 # A signal to the manager's group must not refuse what is being rendered.

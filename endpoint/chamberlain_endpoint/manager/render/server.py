@@ -6,7 +6,8 @@ gets the one socket of its request, and a leash: processor time, memory, wall cl
 no socket, no process. Threads instead of processes cannot be stopped in an endless loop.
 
 Started by `client.py` with a packet socket as standard input; each packet brings the socket
-of one request. It ends when that socket is closed, that is, when the manager is gone.
+of one request. It ends when that socket is closed, that is, when the manager is gone, and when
+nothing was asked for a while: an endpoint that nobody uses need not hold its 28 MB.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from chamberlain_wire.errors import ErrorCode
 _CPU_S = 3
 _WALL_S = 3.0
 _KILL_S = 4.0
+_IDLE_S = 20.0
 _MEMORY_BYTES = 256 * 1024 * 1024
 
 
@@ -53,10 +55,10 @@ def main() -> None:
     _warm_up()
     gc.collect()
     gc.freeze()
-    _serve(control, nowhere)
+    _serve(control, nowhere, float(sys.argv[1]) if len(sys.argv) > 1 else _IDLE_S)
 
 
-def _serve(control: socket.socket, nowhere: int) -> None:
+def _serve(control: socket.socket, nowhere: int, idle_s: float) -> None:
     limit_bytes = _virtual_bytes() + _MEMORY_BYTES
     children: dict[int, float] = {}
     wake, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,10 +66,12 @@ def _serve(control: socket.socket, nowhere: int) -> None:
     signal.set_wakeup_fd(wake_writer)
     while True:
         waiting = (control.fileno(), wake)
-        ready, _, _ = select.select(waiting, [], [], 0.5 if children else None)
+        ready, _, _ = select.select(waiting, [], [], 0.5 if children else idle_s)
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 4096)
+        if not ready and not children:
+            return
         _reap(children)
         if control.fileno() not in ready:
             continue

@@ -16,6 +16,7 @@ from tests.unit.endpoint.manager.test_render import job
 
 from chamberlain_endpoint.manager.render.client import RenderServer
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
+from devtools.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def server() -> Iterator[RenderServer]:
     server = RenderServer()
-    server.open()
+    server.wake()
     yield server
     server.close()
 
@@ -64,7 +65,7 @@ def test_a_schema_pattern_without_end_is_stopped(server: RenderServer) -> None:
 
 def test_a_server_that_was_killed_is_replaced() -> None:
     server = RenderServer()
-    server.open()
+    server.wake()
     try:
         server.render(job(TEMPLATE))
         os.kill(server.pid, 9)
@@ -73,9 +74,34 @@ def test_a_server_that_was_killed_is_replaced() -> None:
         server.close()
 
 
+def test_it_ends_when_nobody_asks_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    server = RenderServer(idle_s=0.2)
+    server.wake()
+    try:
+        assert server.render(job(TEMPLATE)).config
+        pid = server.pid
+        # A child that was not waited for is still there, but has no command line.
+        assert wait_until(lambda: not Path(f"/proc/{pid}/cmdline").read_bytes(), 10.0)
+        assert server.render(job(TEMPLATE)).config
+        assert server.pid != pid
+    finally:
+        server.close()
+    # Nothing went wrong, so nothing is said.
+    assert not caplog.records
+
+
+def test_a_question_at_the_moment_it_leaves_is_answered() -> None:
+    server = RenderServer(idle_s=0.0)
+    try:
+        for _ in range(20):
+            assert server.render(job(TEMPLATE)).config
+    finally:
+        server.close()
+
+
 def test_it_ends_when_the_manager_does(server: RenderServer) -> None:
     other = RenderServer()
-    other.open()
+    other.wake()
     pid = other.pid
     other.close()
     assert not Path(f"/proc/{pid}").exists()
