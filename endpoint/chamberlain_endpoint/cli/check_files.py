@@ -105,7 +105,7 @@ def _as_far_as_good(config: Path) -> ManagerSettings | None:
 
 
 def _site_findings(settings: ManagerSettings) -> Iterator[Finding]:
-    site = SiteFiles(settings)
+    site = SiteFiles(settings.settled())
     if settings.template_file.is_file():
         try:
             _, sources = site.template()

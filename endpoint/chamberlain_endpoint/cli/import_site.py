@@ -177,7 +177,7 @@ def _template(
 ) -> tuple[str, Mapping[str, str]]:
     if settings.template_file.is_file():
         try:
-            return SiteFiles(settings).template()
+            return SiteFiles(settings.settled()).template()
         except RenderRefusedError as error:
             raise CommandFailedError("; ".join(error.__notes__) or error.public) from None
     if not core.moved:
@@ -210,7 +210,7 @@ def _environment(settings: ManagerSettings) -> tuple[Path | None, list[Item]]:
     if not file.is_file():
         return None, []
     try:
-        names = SiteFiles(settings).environment()
+        names = SiteFiles(settings.settled()).environment()
     except RenderRefusedError as error:
         why = " ".join("; ".join(getattr(error, "__notes__", ())).split()) or error.public
         return None, [Item(file.name, "", Outcome.REFUSED, why, "correct it, and copy it")]

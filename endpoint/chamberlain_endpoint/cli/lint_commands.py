@@ -62,7 +62,7 @@ def _look(
             if template is not None:
                 changed = {"user_config_template_path": template.absolute()}
                 settings = settings.model_copy(update=changed)
-        _, sources = SiteFiles(settings).template()
+        _, sources = SiteFiles(settings.settled()).template()
     except (manager_config.SettingsError, RenderRefusedError) as error:
         raise CommandFailedError(
             "; ".join([error.public, *getattr(error, "__notes__", ())])

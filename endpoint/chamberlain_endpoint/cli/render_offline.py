@@ -115,15 +115,15 @@ def _job(given: Given) -> RenderJob:
     if given.template_text is not None:
         sources = {name: given.template_text}
     elif settings is not None:
-        name, sources = SiteFiles(settings).template()
+        name, sources = SiteFiles(settings.settled()).template()
     schema = None
     if given.schema is not None:
         schema = given.schema
     elif settings is not None and given.folder is not None:
-        schema = SiteFiles(settings).json_schema()
+        schema = SiteFiles(settings.settled()).json_schema()
     who = _who(given.identity or {})
     own = {"HOME": who.dir, "USER": who.uname, "LOGNAME": who.uname}
-    environment = SiteFiles(settings).environment() if settings and given.folder else {}
+    environment = SiteFiles(settings.settled()).environment() if settings and given.folder else {}
     parent = given.parent_config
     if parent is None:
         parent = settings.for_templates() if settings and given.folder else {}

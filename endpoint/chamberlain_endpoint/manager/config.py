@@ -8,16 +8,18 @@ path of its key, and an unknown key with the known name that looks most like it.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
+from chamberlain_endpoint.manager.settled import Settings
+from chamberlain_endpoint.manager.site_schema import read_schema
 from chamberlain_wire import allowed
 from chamberlain_wire.allowed import AllowedInvalidError
 
@@ -179,6 +181,23 @@ class ManagerSettings(_Model):
             mode="json", exclude=ours | {"launcher_socket", "state_dir", "metrics_listen"}
         )
 
+    def settled(self) -> Settings:
+        """Return what the manager works with."""
+        known = {*Settings.__struct_fields__} - {"parent_config"}
+        keys = self.model_dump(mode="json", include=known)
+        places = {name: getattr(self, name) for name in known - set(keys)}
+        fields = keys | places | {"config_file": self.config_file}
+        return msgspec.convert(fields | {"parent_config": self.for_templates()}, Settings)
+
+
+def settle(path: Path) -> Settings:
+    """Return what the manager works with, from the file `path`.
+
+    Raises:
+        SettingsError: with every fault at once.
+    """
+    return check(path).settled()
+
 
 def check(path: Path) -> ManagerSettings:
     """Return the settings in `path`, checked as far as this host can check them.
@@ -262,22 +281,3 @@ def _file_faults(settings: ManagerSettings) -> Iterator[str]:
             yield f"user_config_schema_path: {error}"
     elif settings.user_config_schema_path is not None:
         yield f"user_config_schema_path: {schema} does not exist"
-
-
-def read_schema(path: Path) -> dict[str, Any] | None:
-    """Return the JSON schema in `path`, or None when there is no such file.
-
-    Raises:
-        ValueError: it cannot be read, or is no JSON object.
-    """
-    try:
-        document = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise ValueError(f"{path} is not a JSON schema: an object is needed")
-    return document

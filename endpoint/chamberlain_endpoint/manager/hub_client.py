@@ -21,8 +21,9 @@ import msgspec
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from chamberlain_endpoint.manager.config import ManagerSettings, read_schema
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
+from chamberlain_endpoint.manager.settled import Settings
+from chamberlain_endpoint.manager.site_schema import read_schema
 from chamberlain_wire.errors import ChamberlainError, ErrorCode, InvalidIdError
 from chamberlain_wire.ids import EndpointId, parse_endpoint_id
 from chamberlain_wire.logs import Secret
@@ -87,13 +88,13 @@ class HubClient:
         wait: waits so many seconds; True when the manager is to stop meanwhile.
     """
 
-    def __init__(self, settings: ManagerSettings, *, wait: Callable[[float], bool]) -> None:
+    def __init__(self, settings: Settings, *, wait: Callable[[float], bool]) -> None:
         self._settings = settings
         self._wait = wait
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
     @classmethod
-    def until(cls, settings: ManagerSettings, stop: threading.Event) -> HubClient:
+    def until(cls, settings: Settings, stop: threading.Event) -> HubClient:
         """Return a client that gives up waiting when `stop` is set."""
         return cls(settings, wait=stop.wait)
 
@@ -184,7 +185,7 @@ class HubClient:
         return data
 
 
-def registration_body(settings: ManagerSettings) -> dict[str, Any]:
+def registration_body(settings: Settings) -> dict[str, Any]:
     """Return what the hub is told of this endpoint; keys without a value are left out."""
     body: dict[str, Any] = {
         "endpoint_name": settings.name,
@@ -200,9 +201,7 @@ def registration_body(settings: ManagerSettings) -> dict[str, Any]:
             "endpoint_config": settings.config_file.read_text(),
             "user_config_template": settings.template_file.read_text(),
             "user_config_schema": read_schema(settings.schema_file),
-            "authentication_policy_terms": None
-            if settings.authentication_policy_terms is None
-            else settings.authentication_policy_terms.model_dump(mode="json"),
+            "authentication_policy_terms": settings.authentication_policy_terms,
             "contact_email": settings.email,
         },
         "authentication_policy": _text(settings.authentication_policy),

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from chamberlain_endpoint.launcher import lifeline
 from chamberlain_endpoint.launcher.client import LauncherClient, LauncherUnreachableError
-from chamberlain_endpoint.manager.config import ManagerSettings, check
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
 from chamberlain_endpoint.manager.heartbeat import Heartbeat
 from chamberlain_endpoint.manager.hub_client import HubClient, Registration, StoppedError
@@ -33,6 +32,7 @@ from chamberlain_endpoint.manager.prepare import Preparer
 from chamberlain_endpoint.manager.reconciler import Reconciler
 from chamberlain_endpoint.manager.records import Records
 from chamberlain_endpoint.manager.render.client import RenderServer
+from chamberlain_endpoint.manager.settled import Settings, read_apart
 from chamberlain_endpoint.manager.site_digest import SiteDigest
 from chamberlain_endpoint.manager.steps import Steps
 from chamberlain_endpoint.manager.watcher import Watcher
@@ -54,7 +54,7 @@ class Manager:
 
     def __init__(
         self,
-        settings: ManagerSettings,
+        settings: Settings,
         *,
         launcher: Launcher,
         watched: Launcher,
@@ -200,7 +200,13 @@ def _only_one(folder: Path) -> int:
     return descriptor
 
 
-def build(settings: ManagerSettings) -> Manager:
+def _read(path: Path) -> Settings:
+    from chamberlain_endpoint.manager.config import settle
+
+    return settle(path)
+
+
+def build(settings: Settings) -> Manager:
     """Return the manager of `settings` with the real launcher and broker."""
     return Manager(
         settings,
@@ -221,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lifeline.end_with_supervisor()
     logs.set_up()
     try:
-        settings = check(options.config_file)
+        settings = read_apart(_read, options.config_file)
         if settings.debug:
             logs.set_up(level=logging.DEBUG)
         manager = build(settings)

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted
-from chamberlain_endpoint.manager.config import ManagerSettings
 from chamberlain_endpoint.manager.launcher_port import Launcher
 from chamberlain_endpoint.manager.metrics import ManagerMetrics
 from chamberlain_endpoint.manager.records import Wish
 from chamberlain_endpoint.manager.render.job import Renderer, RenderJob, Who
+from chamberlain_endpoint.manager.settled import Settings
 from chamberlain_endpoint.manager.site import SiteFiles
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Preparer:
 
     def __init__(
         self,
-        settings: ManagerSettings,
+        settings: Settings,
         launcher: Launcher,
         renderer: Renderer,
         metrics: ManagerMetrics | None = None,
@@ -92,7 +92,7 @@ class Preparer:
                 shell=account.shell,
                 dir=account.dir,
             ),
-            parent_config=self._settings.for_templates(),
+            parent_config=self._settings.parent_config,
             environment=environment | own,
             allowed_functions=self._settings.allowed_functions,
         )

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from chamberlain_endpoint.manager.config import ManagerSettings, read_schema
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
+from chamberlain_endpoint.manager.settled import Settings
+from chamberlain_endpoint.manager.site_schema import read_schema
 from chamberlain_endpoint.rendered import task_timeout
 from chamberlain_wire.errors import ErrorCode
 
@@ -23,7 +24,7 @@ _MAX_SOURCES: Final = 200
 class SiteFiles:
     """Reads template, schema and environment of one endpoint."""
 
-    def __init__(self, settings: ManagerSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def template(self) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.manager.config import ManagerSettings
+from chamberlain_endpoint.manager.settled import Settings
 from chamberlain_endpoint.manager.site import includable_paths
 
 _DIGEST_CHARS: Final = 32
@@ -23,7 +23,7 @@ _Stamp = tuple[tuple[str, int, int, int], ...]
 class SiteDigest:
     """Follows the files of one endpoint. For one thread."""
 
-    def __init__(self, settings: ManagerSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stamp: _Stamp | None = None
         self._digest = ""

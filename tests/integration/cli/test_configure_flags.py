@@ -72,7 +72,7 @@ def test_a_new_policy_is_stored_and_sent(tmp_path: Path) -> None:
         "description": None,
     }
     settings = _written(tmp_path, core_config.policy(None, terms))
-    body = registration_body(settings)
+    body = registration_body(settings.settled())
     assert UUID(body["authentication_policy"])
     sent = body["metadata"]["authentication_policy_terms"]
     assert sent["allowed_domains"] == ["example.edu", "*.example.org"]
@@ -82,7 +82,7 @@ def test_a_new_policy_is_stored_and_sent(tmp_path: Path) -> None:
 
 def test_a_policy_that_exists_is_stored_and_sent(tmp_path: Path) -> None:
     more = core_config.policy(POLICY, {}) | {"subscription_id": POLICY}
-    body = registration_body(_written(tmp_path, more))
+    body = registration_body(_written(tmp_path, more).settled())
     assert (body["authentication_policy"], body["subscription_uuid"]) == (POLICY, POLICY)
     with pytest.raises(CommandFailedError):
         core_config.policy(POLICY, {"mfa_required": True})
@@ -90,7 +90,7 @@ def test_a_policy_that_exists_is_stored_and_sent(tmp_path: Path) -> None:
 
 def test_without_policy_options_there_is_no_policy(tmp_path: Path) -> None:
     assert core_config.policy(None, {"mfa_required": False, "allowed_domains": ()}) == {}
-    assert "authentication_policy" not in registration_body(_written(tmp_path, {}))
+    assert "authentication_policy" not in registration_body(_written(tmp_path, {}).settled())
 
 
 def test_a_brought_core_configuration_is_kept(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.manager_builders import Signer, account, endpoint_folder
 
-from chamberlain_endpoint.manager.config import check
+from chamberlain_endpoint.manager.config import settle as check
 from chamberlain_endpoint.manager.launcher_port import MemoryLauncher
 from chamberlain_endpoint.manager.main import Manager
 from chamberlain_wire import topology

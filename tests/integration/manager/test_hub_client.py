@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.manager_builders import Signer, endpoint_folder
 
-from chamberlain_endpoint.manager.config import check
+from chamberlain_endpoint.manager.config import settle as check
 from chamberlain_endpoint.manager.fatal import Exit, FatalError
 from chamberlain_endpoint.manager.hub_client import HubClient, StoppedError, read_token
 from chamberlain_endpoint.manager.hub_link import with_port

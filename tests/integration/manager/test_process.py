@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import urllib3
 from tests.integration.manager.conftest import WAIT_S, StandInHub
 from tests.manager_builders import endpoint_folder
 
 from chamberlain_wire.ids import new_id
+from devtools.processes import wait_until
 from devtools.rabbit import free_ports
 
 
@@ -58,13 +60,16 @@ def test_sigterm_says_good_bye_and_leaves_nothing_behind(hub: StandInHub, config
     config.write_text(json.dumps(settings))
     process = start(config)
     hub.wait(lambda hub: hub.reports, "a heartbeat")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
+    assert not psutil.Process(process.pid).children()
+    # What renders comes with the first wish.
+    hub.ask(new_id())
+    assert wait_until(psutil.Process(process.pid).children, WAIT_S)
+    (child,) = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
     hub.wait(lambda hub: hub.reports[-1].global_state["heartbeat_period"] == 0.0, "good-bye")
-    assert not Path(f"/proc/{children[0]}").exists()
+    assert not child.is_running()
     events = [line.get("event") for line in lines(errors)]
     assert "launcher.away" in events
     assert events[-1] == "manager.stopped"

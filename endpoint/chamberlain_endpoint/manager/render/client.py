@@ -26,6 +26,9 @@ from chamberlain_wire.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
+_BEGIN_S: Final = 15.0
+"""How long a server that was just started may import before it begins."""
+
 _ANSWER_S: Final = 4.3
 _STOP_S: Final = 5.0
 _DYING_S: Final = 0.1
@@ -85,8 +88,10 @@ class RenderServer:
             try:
                 with theirs:
                     self._hand_over(theirs)
-                ours.settimeout(_ANSWER_S)
+                ours.settimeout(_BEGIN_S)
                 framing.send(ours, msgspec.json.encode(job))
+                framing.receive(ours)
+                ours.settimeout(_ANSWER_S)
                 return msgspec.json.decode(framing.receive(ours), type=Answer)
             except (OSError, framing.CutOffError) as error:
                 log.warning(

@@ -113,6 +113,8 @@ def _answer_and_exit(descriptor: int, nowhere: int, limit_bytes: int) -> NoRetur
         signal.set_wakeup_fd(-1)
         _shorten_leash(limit_bytes)
         with socket.socket(fileno=descriptor) as peer:
+            # The time for the answer counts from here, not from the start of this server.
+            framing.send(peer, b"")
             job = msgspec.json.decode(framing.receive(peer), type=RenderJob)
             framing.send(peer, msgspec.json.encode(_answer(job)))
     finally:

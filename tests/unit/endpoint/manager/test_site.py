@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.manager_builders import endpoint_folder
 
-from chamberlain_endpoint.manager.config import check
+from chamberlain_endpoint.manager.config import settle as check
 from chamberlain_endpoint.manager.render.job import RenderRefusedError
 from chamberlain_endpoint.manager.site import SiteFiles
 

@@ -11,7 +11,7 @@ from tests.manager_builders import Signer, account, delivery, endpoint_folder
 
 from chamberlain_endpoint.launcher.client import LauncherRefusedError, LauncherUnreachableError
 from chamberlain_endpoint.manager.commands import read_command
-from chamberlain_endpoint.manager.config import check
+from chamberlain_endpoint.manager.config import settle as check
 from chamberlain_endpoint.manager.launcher_port import MemoryLauncher
 from chamberlain_endpoint.manager.life import State
 from chamberlain_endpoint.manager.prepare import Preparer
