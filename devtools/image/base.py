@@ -17,7 +17,10 @@ from typing import Final
 from devtools.lab import cache, recipe
 from devtools.say import Reporter
 
-PACKAGES: Final = ("python3", "python3-venv", "ca-certificates", "munge", "slurm-client")
+PACKAGES: Final = ("python3", "python3-venv", "ca-certificates")
+SCHEDULER: Final = ("munge", "slurm-client")
+"""What an image needs beside `PACKAGES` to submit jobs."""
+
 _REMOVED: Final = (
     *("etc/shadow*", "etc/gshadow*", "etc/munge/munge.key", "etc/machine-id", "etc/.pwd.lock"),
     *("var/cache/*", "var/log/*", "var/lib/apt/*", "usr/share/info/*", "usr/share/lintian/*"),
@@ -25,17 +28,22 @@ _REMOVED: Final = (
 )
 
 
-def tar(report: Reporter) -> Path:
+def tar(report: Reporter, more: tuple[str, ...]) -> Path:
     """Return the base as a tar file in the cache; build it when it is absent.
+
+    Args:
+        more: Debian packages beside `PACKAGES`.
 
     Raises:
         BuildFailedError: mmdebstrap failed: most often the network or the archive.
     """
 
+    packages = (*PACKAGES, *more)
+
     def build(made: Path) -> None:
         root = made / "root"
         mirror = os.environ.get("CHAMBERLAIN_LAB_MIRROR", "")
-        command = recipe.mmdebstrap_arguments(root, mirror, PACKAGES, "essential")
+        command = recipe.mmdebstrap_arguments(root, mirror, packages, "essential")
         cache.run(["unshare", "--mount", "--propagation", "private", "--", *command])
         open_to_all(root)
         cache.run(
@@ -44,7 +52,7 @@ def tar(report: Reporter) -> Path:
         shutil.rmtree(root)
 
     text = f"Building the images' Debian {recipe.SUITE} (once)"
-    return cache.entry("rootfs", _hash(), text, build, report) / "base.tar"
+    return cache.entry("rootfs", _hash(packages), text, build, report) / "base.tar"
 
 
 def open_to_all(root: Path) -> None:
@@ -69,7 +77,7 @@ def _opened(mode: int) -> int:
     return plain | 0o444 | (0o111 if plain & 0o100 else 0)
 
 
-def _hash() -> str:
-    command = recipe.mmdebstrap_arguments(Path(), "", PACKAGES, "essential")
+def _hash(packages: tuple[str, ...]) -> str:
+    command = recipe.mmdebstrap_arguments(Path(), "", packages, "essential")
     words = [*command, *_REMOVED, platform.machine()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

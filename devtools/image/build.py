@@ -26,14 +26,40 @@ from devtools.lab.plan import LOGIN, Plan
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter
 
-NAME: Final = "chamberlain-user-endpoint"
-CONTAINERFILE: Final = ROOT / "containers/user-endpoint/Containerfile"
 _BUILD_S: Final = 900.0
 _HERE: Final = "/srv/lab/image"
 
 
 class ImageError(CannotGoOnError):
     """An image is not what it must be; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which of our images.
+
+    Attributes:
+        folder: below `containers/`, with its Containerfile.
+        packages: Debian packages that its base has beside those of every base.
+    """
+
+    folder: str
+    packages: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The image's name."""
+        return f"chamberlain-{self.folder}"
+
+    @property
+    def containerfile(self) -> Path:
+        """How it is built."""
+        return ROOT / "containers" / self.folder / "Containerfile"
+
+
+USER_ENDPOINT: Final = Kind("user-endpoint", base.SCHEDULER)
+HUB: Final = Kind("hub")
+KINDS: Final = {kind.folder: kind for kind in (USER_ENDPOINT, HUB)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +85,7 @@ class Image:
         return known
 
 
-def build(report: Reporter, lab: Lab | None = None) -> Image:
+def build(report: Reporter, lab: Lab | None = None, kind: Kind = USER_ENDPOINT) -> Image:
     """Return the image of the checkout; build it when it is absent.
 
     Args:
@@ -69,23 +95,23 @@ def build(report: Reporter, lab: Lab | None = None) -> Image:
         CannotGoOnError: it could not be built, or is not as it must be.
     """
     # What needs the cache's lock comes first: it is not taken twice.
-    debian = base.tar(report)
+    debian = base.tar(report, kind.packages)
     host = cache.base(report)
     wheels = software.wheels(host, report)
-    key = _key(debian, wheels)
+    key = _key(kind, debian, wheels)
     made = cache.folder() / f"image-{key}"
     if made.is_dir():
         return Image(made)
     with builder(lab, report) as where:
         context = where.share / "image"
-        _lay_out(context, debian, wheels)
+        _lay_out(context, kind, debian, wheels)
         try:
-            with report.step("Building the image, without network"):
-                about = _build_in(where)
+            with report.step(f"Building the image {kind.name}, without network"):
+                about = _build_in(where, kind)
 
             def keep(folder: Path) -> None:
                 shutil.copy(context / "image.oci.tar", folder)
-                _describe(folder, about)
+                _describe(folder, kind, about)
 
             return Image(cache.entry("image", key, "Keeping the image", keep, report))
         finally:
@@ -106,23 +132,24 @@ def builder(lab: Lab | None, report: Reporter) -> Iterator[Lab]:
         own.down()
 
 
-def _key(debian: Path, wheels: Path) -> str:
-    made_from = [str(debian), str(wheels), programs.source_hash(), CONTAINERFILE.read_text()]
+def _key(kind: Kind, debian: Path, wheels: Path) -> str:
+    made_from = [str(debian), str(wheels), programs.source_hash(), kind.name]
+    made_from.append(kind.containerfile.read_text())
     made_from.append(Path(__file__).read_text() + Path(sbom.__file__).read_text())
     return hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
 
 
-def _lay_out(context: Path, debian: Path, wheels: Path) -> None:
+def _lay_out(context: Path, kind: Kind, debian: Path, wheels: Path) -> None:
     context.mkdir()
     shutil.copytree(wheels / "run", context / "wheels")
     software.build_wheel(wheels / "build", context / "wheels")
     shutil.copy(debian, context / "base.tar")
-    shutil.copy(CONTAINERFILE, context)
+    shutil.copy(kind.containerfile, context)
 
 
-def _build_in(lab: Lab) -> dict[str, Any]:
+def _build_in(lab: Lab, kind: Kind) -> dict[str, Any]:
     version = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
-    tag = f"localhost/{NAME}:{version}"
+    tag = f"localhost/{kind.name}:{version}"
 
     def podman(*words: str) -> str:
         return lab.run(LOGIN, ["podman", *words], limit_s=_BUILD_S).stdout
@@ -151,18 +178,18 @@ def _build_in(lab: Lab) -> dict[str, Any]:
     return {"seen": seen, "version": version, "digest": str(about["Digest"])}
 
 
-def _describe(folder: Path, about: dict[str, Any]) -> None:
+def _describe(folder: Path, kind: Kind, about: dict[str, Any]) -> None:
     parts = [
         *sbom.debian_parts(about["seen"]["dpkg"]),
         *sbom.python_parts(about["seen"]["python"]),
     ]
     if not any(one.purl.startswith("pkg:pypi/chamberlain@") for one in parts):
         raise ImageError("The image does not have Chamberlain in it.")
-    document = sbom.document(NAME, about["version"], about["digest"], parts)
+    document = sbom.document(kind.name, about["version"], about["digest"], parts)
     image = Image(folder)
     image.parts.write_text(json.dumps(document, indent=1) + "\n")
     facts = {
-        "name": NAME,
+        "name": kind.name,
         "version": about["version"],
         "digest": about["digest"],
         "parts": len(parts),

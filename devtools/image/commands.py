@@ -1,4 +1,4 @@
-"""`./dev image`: the user endpoint's image, built without a registry."""
+"""`./dev image`: the images of user endpoint and hub, built without a registry."""
 
 from __future__ import annotations
 
@@ -18,22 +18,30 @@ _LAB = click.option(
     metavar="NAME",
     help="Work on the login node of this lab, which must be up. Default: a lab for just this.",
 )
+_WHICH = click.option(
+    "--which",
+    type=click.Choice(sorted(builds.KINDS)),
+    default=builds.USER_ENDPOINT.folder,
+    show_default=True,
+    help="Which image.",
+)
 
 
-@click.group("image", short_help="The user endpoint's image: build, save, load, push.")
+@click.group("image", short_help="The images of user endpoint and hub: build, save, load, push.")
 def image_commands() -> None:
-    """Build and hand on the image in which user endpoints run.
+    """Build and hand on the images in which user endpoints and the hub run.
 
-    It is built on a host of the lab from a Debian that mmdebstrap makes, with our wheel from the
-    checkout; nothing of it comes from a registry. Needs root on Debian.
+    They are built on a host of the lab from a Debian that mmdebstrap makes, with our wheel from the
+    checkout; nothing of them comes from a registry. Needs root on Debian.
     """
 
 
 @image_commands.command()
 @_LAB
-def build(name: str | None) -> None:
+@_WHICH
+def build(name: str | None, which: str) -> None:
     """Build the image of the checkout, and say its digest. Does nothing the second time."""
-    about = builds.build(Reporter(), _lab(name)).about
+    about = builds.build(Reporter(), _lab(name), builds.KINDS[which]).about
     megabytes = about["bytes"] / 1e6
     click.echo(f"{about['name']} {about['version']} {about['digest']}")
     click.echo(f"{about['parts']} parts, {megabytes:.0f} MB as an archive", err=True)
@@ -42,31 +50,34 @@ def build(name: str | None) -> None:
 
 @image_commands.command()
 @_LAB
+@_WHICH
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def save(name: str | None, folder: Path) -> None:
+def save(name: str | None, which: str, folder: Path) -> None:
     """Write the image into FOLDER: OCI archive, digest, and parts (CycloneDX)."""
-    for file in engines.save(builds.build(Reporter(), _lab(name)), folder):
+    for file in engines.save(builds.build(Reporter(), _lab(name), builds.KINDS[which]), folder):
         click.echo(str(file))
     sys.exit(last_line(1, 0, to_stderr=True))
 
 
 @image_commands.command()
 @_LAB
-def load(name: str | None) -> None:
+@_WHICH
+def load(name: str | None, which: str) -> None:
     """Load the image into this machine's Podman or Docker, or into a lab's login node."""
     lab = _lab(name)
-    click.echo(engines.load(builds.build(Reporter(), lab), lab))
+    click.echo(engines.load(builds.build(Reporter(), lab, builds.KINDS[which]), lab))
     sys.exit(last_line(1, 0, to_stderr=True))
 
 
 @image_commands.command()
 @_LAB
+@_WHICH
 @click.option("--plain-http", is_flag=True, help="The registry has no TLS: one of a lab.")
 @click.argument("target", metavar="REGISTRY/NAME:TAG")
-def push(name: str | None, plain_http: bool, target: str) -> None:
+def push(name: str | None, which: str, plain_http: bool, target: str) -> None:
     """Copy the image to a registry, and say its name there by digest."""
     lab = _lab(name)
-    image = builds.build(Reporter(), lab)
+    image = builds.build(Reporter(), lab, builds.KINDS[which])
     click.echo(engines.push(image, target, lab, plain=plain_http))
     sys.exit(last_line(1, 0, to_stderr=True))
 

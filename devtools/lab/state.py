@@ -131,8 +131,10 @@ def is_held(name: str) -> bool:
 def clear(name: str) -> None:
     """Remove what a lab has on the machine beside its processes; they must be gone."""
     cgroups.remove(name)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder(name))
+    while folder(name).exists():
+        # Another lab's `sweep` may be at it as well, and take files from under our hands.
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder(name))
 
 
 def sweep() -> list[str]:
