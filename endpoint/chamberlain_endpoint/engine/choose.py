@@ -32,7 +32,24 @@ def make_engine(config: EngineConfig, *, run_dir: Path, name: str = "") -> Engin
             from chamberlain_endpoint.engine.htex import ParslEngine
 
             if is_elsewhere(config.provider):
-                run_dir = Path.home() / ".chamberlain" / "engines" / (name or run_dir.name)
+                run_dir = _shared("engines", name or run_dir.name)
             return ParslEngine(config, run_dir=run_dir, name=name)
         case _:
             assert_never(config)
+
+
+def tasks_above(config: EngineConfig, *, state_dir: Path, name: str) -> Path:
+    """Return the folder that a relative `working_dir` of tasks is in.
+
+    Args:
+        state_dir: the user endpoint's own, which no other host sees.
+        name: id of the user endpoint.
+    """
+    if isinstance(config, HtexEngine) and is_elsewhere(config.provider):
+        return _shared("tasks", name)
+    return state_dir
+
+
+def _shared(kind: str, name: str) -> Path:
+    """Return a folder below the account's home, which compute nodes see as well."""
+    return Path.home() / ".chamberlain" / kind / name
