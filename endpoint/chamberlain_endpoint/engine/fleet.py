@@ -61,10 +61,14 @@ class Fleet:
         """Workers that get tasks."""
         return sum(pool.workers for pool in self.pools if self._counts(pool))
 
-    def new_block(self) -> str:
-        """Return the name of a block that is about to be launched."""
-        name = str(self._next)
-        self._next += 1
+    def new_block(self, *, again: str | None = None) -> str:
+        """Return the name of a block that is about to be launched.
+
+        Args:
+            again: the name of one whose launch was not answered.
+        """
+        name = again or str(self._next)
+        self._next += again is None
         self._blocks[name] = _Block()
         return name
 
@@ -75,6 +79,11 @@ class Fleet:
             block = self._blocks.get(pool.block)
             if block is not None:
                 block.connected = True
+
+    @property
+    def unconnected(self) -> list[str]:
+        """Blocks that have not connected yet."""
+        return [name for name, block in self._blocks.items() if not block.connected]
 
     def end(self, name: str) -> bool | None:
         """Forget a block; tell whether it was of use before, or None when we let it go."""

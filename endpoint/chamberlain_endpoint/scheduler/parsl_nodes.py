@@ -86,7 +86,7 @@ def make_provider(config: BatchProvider | CloudProvider, *, name: str, script_di
         if isinstance(config, CondorProvider):
             given["project"] = config.project or ""
         script_dir.mkdir(parents=True, exist_ok=True)
-        provider = kind(**{key: value for key, value in given.items() if key in taken})
+        provider = bounded(kind)(**{key: value for key, value in given.items() if key in taken})
     except Exception as error:
         # Parsl's classes look for packages, accounts and files when they are made.
         raise BlockRefusedError(
@@ -94,6 +94,26 @@ def make_provider(config: BatchProvider | CloudProvider, *, name: str, script_di
         ) from error
     provider.script_dir = str(script_dir)
     return provider
+
+
+def bounded(kind: Any) -> Any:
+    """Return `kind`, its scheduler's programs ended when their time is over.
+
+    Parsl gives up waiting for them, and leaves them running: an `sbatch` that was given up
+    on submits its job when the controller is back.
+    """
+    if not hasattr(kind, "execute_wait"):
+        return kind
+
+    class Bounded(kind):  # type: ignore[misc]
+        def execute_wait(self, cmd: str, timeout: float | None = None) -> Any:
+            if cmd == "sacct -X":
+                # Asked when the provider is made, to choose how to ask for states; we do not.
+                return 1, "", ""
+            limit_s = timeout or self.cmd_timeout
+            return super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+
+    return Bounded
 
 
 def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | CloudProvider:
