@@ -29,7 +29,7 @@ from chamberlain_endpoint.scheduler.port import (
     OnEnded,
     SchedulerSilentError,
 )
-from chamberlain_endpoint.scheduler.reasons import how_it_went, why_it_waits
+from chamberlain_endpoint.scheduler.reasons import how_it_went, what_to_do, why_it_waits
 from chamberlain_endpoint.scheduler.records import End, JobState, Record, Said
 from chamberlain_endpoint.scheduler.truth import Truth
 
@@ -164,8 +164,8 @@ class BatchBlocks:
                 self._doubtful.add(block)
                 self._fall_silent(said)
                 raise SchedulerSilentError(said) from error
-            text = f"The scheduler did not take the job of the workers: {said}"
-            raise BlockRefusedError(public=text) from error
+            text = f"The scheduler did not take the job of the workers: {said.rstrip('.')}."
+            raise BlockRefusedError(public=f"{text} {what_to_do(said)}".strip()) from error
         if job is None:
             raise BlockRefusedError
         self._hear()

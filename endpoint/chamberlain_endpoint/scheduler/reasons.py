@@ -111,6 +111,25 @@ def why_it_waits(reason: str) -> Waiting | None:
     return Waiting(f"waits ({reason})")
 
 
+_REFUSALS: Final = (
+    ("partition", "Check the partition's name, and that you may use it."),
+    ("user's group not permitted", "Choose a partition that you may use."),
+    ("account", "Check the account's name, and that you are a member of it."),
+    ("qos", "Check the quality of service, and that you may use it."),
+    ("time limit", "Ask for a shorter walltime, or for a partition that allows more."),
+    ("node configuration", _LESS),
+    ("node count", _LESS),
+    ("memory", _LESS),
+    ("limit", "Wait until others of your jobs have ended, or ask for less."),
+)
+
+
+def what_to_do(refusal: str) -> str:
+    """Return a sentence for who was refused a job; empty when nothing is known."""
+    lowered = refusal.lower()
+    return next((todo for words, todo in _REFUSALS if words in lowered), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """How a job ended, for a caller; see `port.BlockEnded`."""
