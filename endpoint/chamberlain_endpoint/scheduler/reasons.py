@@ -112,15 +112,14 @@ def why_it_waits(reason: str) -> Waiting | None:
 
 
 _REFUSALS: Final = (
-    ("partition", "Check the partition's name, and that you may use it."),
-    ("user's group not permitted", "Choose a partition that you may use."),
+    ("policy", "Wait until others of your jobs have ended, or ask for less."),
     ("account", "Check the account's name, and that you are a member of it."),
+    ("partition", "Check the partition's name, and that you may use it."),
     ("qos", "Check the quality of service, and that you may use it."),
     ("time limit", "Ask for a shorter walltime, or for a partition that allows more."),
     ("node configuration", _LESS),
     ("node count", _LESS),
     ("memory", _LESS),
-    ("limit", "Wait until others of your jobs have ended, or ask for less."),
 )
 
 

@@ -139,12 +139,14 @@ def slurm(lab: Lab, site: Site) -> Iterator[Slurm]:
     rollout.put(lab, LOGIN, TEMPLATE, text, mode="0644")
     (lab.share / "caller.py").write_bytes((HERE / "caller.py").read_bytes())
     one = Slurm(lab, site)
+    restart(lab, site)
     yield one
     one.close()
     one.stop_all()
     one.reset()
     for path, content in before.items():
         rollout.put(lab, LOGIN, path, content, mode="0644")
+    restart(lab, site)
     assert one.jobs(live=True) == []
 
 
@@ -154,6 +156,12 @@ def stopped(slurm: Slurm) -> Iterator[None]:
     yield
     slurm.stop_all()
     slurm.wait_empty()
+
+
+def restart(lab: Lab, site: Site) -> None:
+    """Restart the endpoint, so that the hub has its schema at once."""
+    lab.run(LOGIN, ["systemctl", "restart", rollout.ENDPOINT_UNIT], limit_s=180.0)
+    rollout.wait_online(lab, site)
 
 
 def results_of(answer: dict[str, Any]) -> Sequence[dict[str, Any]]:

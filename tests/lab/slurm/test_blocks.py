@@ -55,17 +55,22 @@ def test_one_block_of_two_nodes_has_workers_on_both(slurm: Slurm) -> None:
     assert len({one["job"] for one in results_of(answers["wide"])}) == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "workers"),
-    [({"CORES": 2}, 2), ({"MEM": 0.25}, 4), ({"CORES": 1, "MEM": 0.5}, 2), ({"MAX_WORKERS": 3}, 3)],
-    ids=["cores", "memory is enough", "memory is short", "most"],
-)
-def test_a_node_has_as_many_workers_as_cores_memory_and_the_limit_allow(
-    slurm: Slurm, options: dict[str, float], workers: int
-) -> None:
-    asked = {"options": {**options, "EXCLUSIVE": 1}, "arguments": [0.3] * 12}
-    results = results_of(slurm.ask({"one": asked})["one"])
-    assert len({one["pid"] for one in results}) == workers
+def test_a_node_has_as_many_workers_as_cores_memory_and_the_limit_allow(slurm: Slurm) -> None:
+    expected = {
+        "cores": ({"CORES": 2}, 2),
+        "memory is enough": ({"MEM": 0.25}, 4),
+        "memory is short": ({"MEM": 0.5}, 2),
+        "most": ({"MAX_WORKERS": 3}, 3),
+    }
+    cases = {
+        name: {"options": {**options, "EXCLUSIVE": 1, "IDLETIME": 1}, "arguments": [0.3] * 12}
+        for name, (options, _) in expected.items()
+    }
+    answers = slurm.ask(cases)
+    found = {name: {one["pid"] for one in results_of(answers[name])} for name in expected}
+    assert {name: len(pids) for name, pids in found.items()} == {
+        name: workers for name, (_, workers) in expected.items()
+    }
 
 
 def test_blocks_that_are_to_stay_stay_and_the_others_go(slurm: Slurm) -> None:

@@ -30,16 +30,18 @@ def ask(slurm: Slurm) -> dict[str, Any]:
 
 
 def test_a_breaker_opens_holds_over_a_restart_and_closes_when_it_is_told_to(slurm: Slurm) -> None:
+    slurm.reset()
+    before = jobs(slurm)
     answer = ask(slurm)
     assert "3 blocks in a row failed" in answer["error"]
     assert "ended with exit code 3 on node" in answer["error"]
     assert "Lmod: module fancy is not known" in answer["error"]
-    assert jobs(slurm) == 3
+    assert jobs(slurm) == before + 3
 
     again = ask(slurm)
     assert "3 blocks in a row failed" in again["error"]
     assert again["seconds"] < MOST_S
-    assert jobs(slurm) == 3
+    assert jobs(slurm) == before + 3
 
     [breaker] = [one for one in slurm.reset("--look") if one["state"] == "open"]
     assert (breaker["account"], breaker["failures"]) == ("alice", 3)
@@ -50,13 +52,13 @@ def test_a_breaker_opens_holds_over_a_restart_and_closes_when_it_is_told_to(slur
     stop = ("user-endpoints", "stop", ENDPOINT, breaker["user_endpoint"])
     slurm.run(PROGRAM, *stop, host=LOGIN)
     assert "3 blocks in a row failed" in ask(slurm)["error"]
-    assert jobs(slurm) == 3
+    assert jobs(slurm) == before + 3
 
     assert slurm.reset("--account", "bob") == []
     reset = slurm.reset("--user-endpoint", breaker["user_endpoint"])
     assert [one["user_endpoint"] for one in reset] == [breaker["user_endpoint"]]
     assert "3 blocks in a row failed" in ask(slurm)["error"]
-    assert jobs(slurm) == 6
+    assert jobs(slurm) == before + 6
 
 
 def status(slurm: Slurm, user_endpoint: str) -> dict[str, Any]:
