@@ -38,8 +38,9 @@ _WHERE: Final = {
 PREFIX: Final = "chamberlain"
 """What the name of each of our jobs begins with."""
 
-_COMMENTS: Final = {
-    "SlurmProvider": "#SBATCH --comment=chamberlain:{name}",
+_LINES: Final = {
+    # A block that was lost with its node is replaced by us; put back as well, it would be two.
+    "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",
     "LSFProvider": "#BSUB -Jd chamberlain:{name}",
     "GridEngineProvider": "#$ -N chamberlain.{name}\n#$ -ac chamberlain={name}",
     "CondorProvider": 'JobBatchName = chamberlain.{name}\n+Chamberlain = "{name}"',
@@ -123,7 +124,7 @@ def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | 
     if isinstance(config, KubernetesProvider):
         note = {**(config.annotations or {}), f"{PREFIX}/user-endpoint": name}
         return msgspec.structs.replace(config, annotations=note)
-    lines = _COMMENTS.get(config.type)
+    lines = _LINES.get(config.type)
     before = getattr(config, "scheduler_options", None)
     if lines is None or before is None:
         # PBS and Torque have the name alone.

@@ -84,31 +84,27 @@ _WAITS: Final = MappingProxyType(
         ),
     }
 )
-_PER_JOB: Final = "PerJob"
-_LIMITS: Final = ("Assoc", "QOS")
-_HELD: Final = "held"
+_OTHERS: Final = "others of your jobs, or of your group's, must end first"
+_LIKE: Final = (
+    # A part of the scheduler's words, and what it means; the first that fits.
+    ("PerJob", Waiting("asks for more than one job may have", _LESS, stuck=True)),
+    ("Assoc", Waiting(f"waits for a limit of your group's or account's: {_OTHERS}")),
+    ("QOS", Waiting(f"waits for a limit of its quality of service: {_OTHERS}")),
+    ("ReqNodeNotAvail", Waiting("waits for nodes that are not available")),
+    (
+        "not in group permitted",
+        Waiting("asks for a partition that you may not use", "Choose another.", stuck=True),
+    ),
+    ("held", Waiting("is held", _ADMINISTRATOR, stuck=True)),
+)
 
 
 def why_it_waits(reason: str) -> Waiting | None:
     """Return what a pending reason means; None when there is nothing to say."""
-    known = _WAITS.get(reason)
-    if known is not None or not reason:
-        return known
-    if reason.startswith(_LIMITS):
-        if _PER_JOB in reason:
-            return Waiting(f"asks for more than one job may have ({reason})", _LESS, stuck=True)
-        whose = (
-            "your group's or account's" if reason.startswith("Assoc") else "a quality of service's"
-        )
-        return Waiting(
-            f"waits for {whose} limit ({reason}): others of your jobs, or of your group's, must "
-            "end first"
-        )
-    if reason.startswith("ReqNodeNotAvail"):
-        return Waiting(f"waits for nodes that are not available ({reason})")
-    if _HELD in reason.lower():
-        return Waiting(f"is held ({reason})", _ADMINISTRATOR, stuck=True)
-    return Waiting(f"waits ({reason})")
+    if not reason:
+        return None
+    like = (waits for words, waits in _LIKE if words in reason)
+    return _WAITS.get(reason) or next(like, Waiting("waits"))
 
 
 _REFUSALS: Final = (

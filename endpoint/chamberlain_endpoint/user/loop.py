@@ -195,9 +195,8 @@ class Loop:
                 self._on_stop(event)
             case Broken():
                 self._work.fail_waiting(event.reason, turn)
-                if self._up_since is not None:
-                    # The site's status says so at once.
-                    self._beat_at = time.monotonic()
+                # The status says so at once.
+                self._beat_at = min(self._beat_at, time.monotonic())
             case CapacityChanged():
                 pass  # act() looks at the capacity in every turn
             case _:

@@ -50,6 +50,7 @@ def test_what_we_let_go_is_nobodys_fault() -> None:
         *("JobHeldAdmin", "JobHeldUser", "JobHoldMaxRequeue", "PartitionTimeLimit"),
         *("PartitionNodeLimit", "BadConstraints", "InvalidAccount", "InvalidQOS"),
         *("AssocMaxCpuPerJobLimit", "QOSMaxWallDurationPerJobLimit"),
+        "uid 1001 not in group permitted to use this partition (closed). groups allowed: root",
         *("launch_failed_requeued_held", "DependencyNeverSatisfied"),
     ],
 )
