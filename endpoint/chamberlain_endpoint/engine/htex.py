@@ -290,7 +290,7 @@ class ParslEngine:
             return
         # It may have connected since the last look.
         self._look()
-        served = self._fleet.end(ended.block)
+        served = self._fleet.end(ended.block, sentence(ended, served=True))
         fields = {"event": "block.ended", "job": ended.block, "reason": ended.how}
         log.info("block ended", extra=fields)
         if served:
@@ -385,10 +385,12 @@ class ParslEngine:
                 self._calls.put(self._starts.worked)
             self._on_report(Finished(task_id, future.result()))
             return
-        from chamberlain_endpoint.engine.parsl_engine import was_not_begun, why_lost
+        from chamberlain_endpoint.engine.parsl_engine import lost_pool, was_not_begun, why_lost
 
         if was_not_begun(error):
             self._on_report(Returned(task_id))
             return
-        self._on_report(Lost(task_id, why_lost(error)))
+        # Another block may work on: then the scheduler's word is here before its silence counts.
+        cause = self._fleet.cause(lost_pool(error))
+        self._on_report(Lost(task_id, cause or why_lost(error)))
         self._calls.put(self._look)

@@ -95,8 +95,10 @@ def test_a_job_that_makes_room_for_another_says_so(slurm: Slurm) -> None:
     wait_running(slurm, begun)
     more = ("sbatch", "--parsable", "-N2", "--exclusive", "-t17", "-p", "lab")
     other = slurm.run(*more, "--chdir=/tmp", "--wrap", "sleep 600").strip()
-    error = begun.result()["spare"]["error"]
-    slurm.run("scancel", other)
+    try:
+        error = begun.result()["spare"]["error"]
+    finally:
+        slurm.run("scancel", other)
     assert "had to make room" in error
     assert "preempted" in error
 
