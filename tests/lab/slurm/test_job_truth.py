@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.lab.slurm.conftest import Slurm
 
+from devtools.lab.plan import HUB
 from devtools.processes import wait_until
 
 pytestmark = [
@@ -85,7 +86,9 @@ def test_a_job_whose_node_fails_says_so(slurm: Slurm) -> None:
     try:
         error = begun.result()["lost"]["error"]
     finally:
-        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+        # It may have come back by itself.
+        resume = ["scontrol", "update", f"nodename={node}", "state=resume"]
+        slurm.lab.run(HUB, ["timeout", "30", *resume], check=False)
     assert f"were lost with their node on {node}, which failed while the task ran" in error
 
 
