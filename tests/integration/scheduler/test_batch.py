@@ -105,5 +105,5 @@ def test_a_job_carries_our_id_and_runs_on_the_nodes_it_was_given(
     lines = script.read_text().splitlines()
     assert any(line.startswith(f"#SBATCH --job-name=chamberlain.{NAME}.5.") for line in lines)
     assert f"#SBATCH --comment=chamberlain:{NAME}" in lines
-    assert {"#SBATCH --nodes=2", "#SBATCH --account=chem"} <= set(lines)
+    assert {"#SBATCH --no-requeue", "#SBATCH --nodes=2", "#SBATCH --account=chem"} <= set(lines)
     blocks.stop()
