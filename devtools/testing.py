@@ -15,8 +15,9 @@ from devtools.say import Reporter, last_line
 
 # Unit tests need no service; every other group may.
 _PLAIN = frozenset({"unit"})
-ALIASES = {"containers": "lab"}
-"""Tests of containers run inside the hosts of the lab (tests/lab), not on this machine."""
+ALIASES = {"containers": "lab", "scheduler": "lab/slurm"}
+"""Tests of containers run inside the hosts of the lab (tests/lab), not on this machine; those of
+schedulers are some of the lab's."""
 
 
 def groups() -> list[str]:

@@ -43,7 +43,14 @@ ReturnToService=2
 MpiDefault=none
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
 NodeName={nodes} CPUs=4 RealMemory=1024 State=UNKNOWN
-PartitionName=lab Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+# Of a job whose time is over, and of one that must make room, for tests of just that.
+KillWait=2
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=lab Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=5
+PartitionName=short Nodes=ALL MaxTime=2 State=UP PriorityTier=5
+PartitionName=closed Nodes=ALL AllowGroups=root State=UP PriorityTier=5
+PartitionName=spare Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1
 """
 
 _BROKER: Final = """\

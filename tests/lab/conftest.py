@@ -19,10 +19,10 @@ MORE = 30
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Hub, login node and one compute node, with our programs; of this test session's own."""
+    """Hub, login node and two compute nodes, with our programs; of this test session's own."""
     one = Lab(f"test-{os.getpid()}")
     try:
-        one.up(Plan(more_accounts=MORE), Reporter())
+        one.up(Plan(nodes=2, more_accounts=MORE), Reporter())
         yield one
     finally:
         one.down()

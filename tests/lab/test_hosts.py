@@ -40,7 +40,7 @@ sys.stdin.read()
 def test_every_host_booted_without_a_failed_unit(lab: Lab) -> None:
     seen = looks.look(lab)
     assert {host.name: (host.state, host.failed) for host in seen.hosts} == dict.fromkeys(
-        ("hub", "login", "node1"), ("running", ())
+        ("hub", "login", "node1", "node2"), ("running", ())
     )
     assert "idle" in seen.scheduler
 

@@ -14,6 +14,7 @@ import click
 from chamberlain_endpoint.cli import (
     audit,
     boot_commands,
+    breaker_commands,
     check_commands,
     configure_command,
     function_commands,
@@ -43,6 +44,7 @@ COMMANDS: Final = (
     function_commands,
     audit,
     user_endpoints,
+    breaker_commands,
     help_commands,
     shell_commands,
 )

@@ -40,6 +40,8 @@ class Fleet:
         self._blocks: dict[str, _Block] = {}
         self.pools: tuple[Pool, ...] = ()
         self._next = 0
+        self._homes: dict[str, str] = {}
+        self._causes: dict[str, str] = {}
 
     @property
     def count(self) -> int:
@@ -61,10 +63,14 @@ class Fleet:
         """Workers that get tasks."""
         return sum(pool.workers for pool in self.pools if self._counts(pool))
 
-    def new_block(self) -> str:
-        """Return the name of a block that is about to be launched."""
-        name = str(self._next)
-        self._next += 1
+    def new_block(self, *, again: str | None = None) -> str:
+        """Return the name of a block that is about to be launched.
+
+        Args:
+            again: the name of one whose launch was not answered.
+        """
+        name = again or str(self._next)
+        self._next += again is None
         self._blocks[name] = _Block()
         return name
 
@@ -75,9 +81,24 @@ class Fleet:
             block = self._blocks.get(pool.block)
             if block is not None:
                 block.connected = True
+                self._homes[pool.name] = pool.block
 
-    def end(self, name: str) -> bool | None:
-        """Forget a block; tell whether it was of use before, or None when we let it go."""
+    @property
+    def unconnected(self) -> list[str]:
+        """Blocks that have not connected yet."""
+        return [name for name, block in self._blocks.items() if not block.connected]
+
+    def cause(self, pool: str) -> str:
+        """Return why the block of this pool ended; empty when that is not known. Any thread."""
+        return self._causes.get(self._homes.get(pool, ""), "")
+
+    def end(self, name: str, cause: str = "") -> bool | None:
+        """Forget a block; tell whether it was of use before, or None when we let it go.
+
+        Args:
+            cause: a sentence for who had a task there.
+        """
+        self._causes[name] = cause
         block = self._blocks.pop(name, None)
         if block is None or block.retiring:
             return None

@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,14 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from chamberlain_endpoint.engine import tether
-from chamberlain_endpoint.engine.containers import in_container, worker_python
 from chamberlain_endpoint.engine.fleet import Fleet, describe
+from chamberlain_endpoint.engine.letting_go import let_go
 from chamberlain_endpoint.engine.meeting import Meeting
-from chamberlain_endpoint.engine.pool_command import (
-    blocks_wanted,
-    pool_command,
-    workers_per_block,
-)
+from chamberlain_endpoint.engine.pool_command import blocks_wanted, workers_per_block
 from chamberlain_endpoint.engine.port import (
     Broken,
     CapacityChanged,
@@ -42,6 +37,7 @@ from chamberlain_endpoint.engine.port import (
     Returned,
 )
 from chamberlain_endpoint.engine.resources import checked_resources
+from chamberlain_endpoint.engine.starts import Places, Starts, sentence, told
 from chamberlain_endpoint.rendered.settled import HtexEngine
 from chamberlain_endpoint.scheduler.choose import make_blocks
 from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError
@@ -53,10 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_BAD_STARTS: Final = 3
 _STARTING_LOOK_S: Final = 0.5
 _STOP_S: Final = 8.0
-_POOL: Final = ("-I", "-m", "chamberlain_endpoint.engine.parsl_entry", "pool")
 
 
 class ParslEngine:
@@ -64,10 +58,13 @@ class ParslEngine:
 
     Args:
         run_dir: absolute, for logs, keys and scripts; where blocks run has it as well.
+        breaker_path: see `breaker_file`.
         name: id of the user endpoint, which jobs of a scheduler carry.
     """
 
-    def __init__(self, config: HtexEngine, *, run_dir: Path, name: str = "") -> None:
+    def __init__(
+        self, config: HtexEngine, *, run_dir: Path, breaker_path: Path, name: str = ""
+    ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._blocks = make_blocks(
@@ -87,9 +84,10 @@ class ParslEngine:
         self._scaling = False
         # The control thread's own.
         self._fleet = Fleet()
+        places = Places(run_dir, breaker_path)
+        self._starts = Starts(config, self._blocks, self._fleet, places, self._later)
         self._meeting: Meeting | None = None
         self._generation = 0
-        self._bad_starts = 0
         self._looked_at = 0.0
 
     # What the user endpoint asks.
@@ -99,8 +97,7 @@ class ParslEngine:
         self._on_report = on_report
         self._thread = threading.Thread(target=self._control, name="htex", daemon=True)
         self._thread.start()
-        provider = self._config.provider
-        self._calls.put(lambda: self._launch(max(provider.init_blocks, provider.min_blocks)))
+        self._calls.put(self._begin)
 
     @property
     def capacity(self) -> int:
@@ -148,6 +145,7 @@ class ParslEngine:
         """See `port.Engine.status`."""
         workers, running = self._capacity, len(self._running)
         more = describe(self._config, self._fleet.pools, workers_per_node=self._workers_per_block)
+        more |= self._starts.status()
         return EngineStatus(workers, max(0, workers - running), running, more)
 
     def stop(self) -> None:
@@ -171,18 +169,28 @@ class ParslEngine:
             while (call := self._next_call()) is not None:
                 self._carry_out(call)
         finally:
+            self._starts.close()
             self._blocks.stop()
             self._end_interchange()
+
+    def _begin(self) -> None:
+        self._starts.open()
+        provider = self._config.provider
+        count = max(provider.init_blocks, provider.min_blocks)
+        if count and self._starts.may_ask():
+            self._launch(count)
 
     def _carry_out(self, call: Callable[[], None]) -> None:
         try:
             call()
+        except BlockRefusedError as error:
+            self._give_up(self._starts.failed(error.public))
         except ChamberlainError as error:
-            self._give_up(error.public, detail=str(error))
+            self._give_up(told(error))
         except Exception as error:
             # The edge of the thread: without an answer, tasks would wait for ever.
             log.exception("engine failed", extra={"event": "engine.failed"})
-            self._give_up(f"The engine failed ({type(error).__name__}).", detail="")
+            self._give_up(f"The engine failed ({type(error).__name__}).")
 
     def _next_call(self) -> Callable[[], None] | None:
         if self._fleet.starting:
@@ -201,16 +209,29 @@ class ParslEngine:
             self._scaling = False
             tasks = self._waiting + len(self._running)
         wanted = blocks_wanted(self._config, tasks=tasks, workers=self._workers_per_block)
-        if wanted > self._fleet.count:
+        if wanted <= self._fleet.count or self._starts.waits:
+            return
+        if self._starts.may_ask():
             self._launch(wanted - self._fleet.count)
+        elif not self._fleet.works():
+            self._give_up(self._starts.breaker.sentence())
+
+    def _later(self) -> None:
+        self._calls.put(self._scale)
+
+    def _block_ended(self, ended: BlockEnded) -> None:
+        self._calls.put(lambda: self._on_block_ended(ended))
 
     def _launch(self, count: int) -> None:
         meeting = self._meeting or self._meet()
-        for _ in range(count):
-            self._launch_block(meeting)
-        interchange = self._interchange or self._start_interchange(meeting)
-        for _ in range(count):
-            interchange.knock(self._on_knock)
+        try:
+            self._starts.launch(meeting, count, self._block_ended)
+        finally:
+            # The others want to be met, when one was refused.
+            if self._fleet.count:
+                interchange = self._interchange or self._start_interchange(meeting)
+                for _ in range(count):
+                    interchange.knock(self._on_knock)
 
     def _meet(self) -> Meeting:
         from chamberlain_endpoint.engine.meeting import arrange
@@ -219,20 +240,6 @@ class ParslEngine:
         folder = self._run_dir / f"interchange-{self._generation}"
         self._meeting = arrange(self._config, folder)
         return self._meeting
-
-    def _launch_block(self, meeting: Meeting) -> None:
-        block = self._fleet.new_block()
-        start = (worker_python(self._config, sys.executable), *_POOL)
-        command = pool_command(self._config, meeting, block=block, start=start)
-        command = in_container(self._config, command, run_dir=self._run_dir)
-        try:
-            self._blocks.launch(
-                block, command, lambda ended: self._calls.put(lambda: self._on_block_ended(ended))
-            )
-        except BlockRefusedError:
-            self._fleet.end(block)
-            raise
-        log.info("block launched", extra={"event": "block.launched", "job": block})
 
     def _start_interchange(self, meeting: Meeting) -> Interchange:
         from chamberlain_endpoint.engine.parsl_engine import Interchange
@@ -260,7 +267,7 @@ class ParslEngine:
                 "a worker is of no use", extra={"event": "worker.bad", "reason": str(error)}
             )
             text = f"The workers cannot run tasks: {error}"
-            self._calls.put(lambda: self._give_up(text, detail=""))
+            self._calls.put(lambda: self._give_up(self._starts.failed(text)))
 
     def _look(self) -> None:
         """See which workers are there, and let idle blocks go."""
@@ -270,45 +277,29 @@ class ParslEngine:
             return
         try:
             self._fleet.see(interchange.pools())
-            self._let_go(interchange)
+            with self._lock:
+                busy = bool(self._waiting or self._running)
+            let_go(self._config, self._fleet, interchange, self._blocks, busy=busy)
         except EngineStartError as error:
             self._drop(Lost, f"The engine's interchange was lost while the task ran ({error}).")
         self._recount()
         self._scale_if_wanted()
-
-    def _let_go(self, interchange: Interchange) -> None:
-        config = self._config
-        rules = config.job_status_kwargs
-        strategy = config.strategy or rules.strategy
-        with self._lock:
-            busy = bool(self._waiting or self._running)
-        if strategy == "htex_auto_scale" or (strategy == "simple" and not busy):
-            keep = config.provider.min_blocks
-            for block in self._fleet.idle(longer_than_s=rules.max_idletime, keep=keep):
-                for pool in self._fleet.retire(block):
-                    interchange.hold(pool.name)
-            # A task may have come to it before it was held.
-            self._fleet.see(interchange.pools())
-        for block in self._fleet.retired():
-            log.info("idle block ended", extra={"event": "block.released", "job": block})
-            self._blocks.cancel(block)
 
     def _on_block_ended(self, ended: BlockEnded) -> None:
         if ended.block not in self._fleet.names:
             return
         # It may have connected since the last look.
         self._look()
-        served = self._fleet.end(ended.block)
-        log.info(
-            "block ended",
-            extra={"event": "block.ended", "job": ended.block, "reason": ended.how},
-        )
+        served = self._fleet.end(ended.block, sentence(ended, served=True))
+        fields = {"event": "block.ended", "job": ended.block, "reason": ended.how}
+        log.info("block ended", extra=fields)
         if served:
             if not self._fleet.works():
                 # Nobody is left who could send their results.
-                self._drop(Lost, f"The block of workers {ended.how} while the task ran.")
+                self._drop(Lost, sentence(ended, served=True))
         elif served is not None:
-            self._note_bad_start(f"The workers {ended.how} before they could serve.", ended.tail)
+            reason = sentence(ended, served=False)
+            self._note_bad_start(reason, ended.tail, again=ended.again)
         self._recount()
         self._scale_if_wanted()
 
@@ -316,29 +307,36 @@ class ParslEngine:
         if interchange is not self._interchange:
             return
         self._drop(Lost, f"The engine's interchange {how} while the task ran.")
-        self._note_bad_start(f"The engine's interchange {how}.", "")
+        self._note_bad_start(f"The engine's interchange {how}.", "", again=True)
         self._scale_if_wanted()
 
-    def _note_bad_start(self, reason: str, detail: str) -> None:
-        self._bad_starts += 1
-        if self._bad_starts >= _MOST_BAD_STARTS:
-            self._give_up(reason, detail)
+    def _note_bad_start(self, reason: str, detail: str, *, again: bool) -> None:
+        told = self._starts.failed(reason, detail)
+        if self._starts.breaker.is_open:
+            # The others that start are like those that failed.
+            for block in self._fleet.unconnected:
+                self._blocks.cancel(block)
+                self._fleet.end(block)
+        elif again:
+            return
+        if not self._fleet.works():
+            self._give_up(told)
 
     def _scale_if_wanted(self) -> None:
         # A task may be with the interchange when the last block goes.
         wanted = self._waiting or self._running
-        missing = self._fleet.count < self._config.provider.min_blocks and not self._bad_starts
+        failed = self._starts.breaker.failures
+        missing = self._fleet.count < self._config.provider.min_blocks and not failed
         if (wanted and not self._fleet.count) or missing:
             self._scale()
 
-    def _give_up(self, reason: str, detail: str) -> None:
-        """Tell that what waits will not run; the next task may try one block more."""
-        self._bad_starts = _MOST_BAD_STARTS - 1
+    def _give_up(self, reason: str) -> None:
+        """Tell that what waits will not run; what comes later may."""
         if not self._fleet.works():
             self._drop(Returned, reason)
         with self._lock:
             self._waiting = 0
-        self._on_report(Broken(f"{reason} {detail}".strip()))
+        self._on_report(Broken(reason))
 
     def _drop(self, report: type[Lost] | type[Returned], reason: str) -> None:
         """Part with interchange and blocks, and report what they had."""
@@ -346,9 +344,8 @@ class ParslEngine:
             had, self._running = list(self._running), {}
             self._recalled.clear()
             self._capacity = 0
-        log.warning(
-            "engine lost", extra={"event": "engine.lost", "count": len(had), "reason": reason}
-        )
+        fields = {"event": "engine.lost", "count": len(had), "reason": reason}
+        log.warning("engine lost", extra=fields)
         for block in self._fleet.names:
             self._blocks.cancel(block)
         self._fleet.clear()
@@ -384,13 +381,16 @@ class ParslEngine:
                 self._interchange.ended(task_id)
         error = future.exception()
         if error is None:
-            self._bad_starts = 0
+            if self._starts.breaker.failures:
+                self._calls.put(self._starts.worked)
             self._on_report(Finished(task_id, future.result()))
             return
-        from chamberlain_endpoint.engine.parsl_engine import was_not_begun, why_lost
+        from chamberlain_endpoint.engine.parsl_engine import lost_pool, was_not_begun, why_lost
 
         if was_not_begun(error):
             self._on_report(Returned(task_id))
             return
-        self._on_report(Lost(task_id, why_lost(error)))
+        # Another block may work on: then the scheduler's word is here before its silence counts.
+        cause = self._fleet.cause(lost_pool(error))
+        self._on_report(Lost(task_id, cause or why_lost(error)))
         self._calls.put(self._look)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import ipaddress
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +20,6 @@ from chamberlain_endpoint.scheduler.choose import is_elsewhere
 _LOCAL_HEARTBEAT_S: Final = 2
 _LOCAL_THRESHOLD_S: Final = 15
 _LOOPBACK: Final = "127.0.0.1"
-_ROUTE: Final = {"type": "address_by_route"}
 _PORT_TRIES: Final = 50
 
 
@@ -56,8 +58,10 @@ def arrange(config: HtexEngine, folder: Path) -> Meeting:
         EngineStartError: there is no such address, or no free port.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    address = config.address or (_ROUTE if is_elsewhere(config.provider) else _LOOPBACK)
-    if not isinstance(address, str):
+    address = config.address or (None if is_elsewhere(config.provider) else _LOOPBACK)
+    if address is None:
+        address = _likely_address()
+    elif not isinstance(address, str):
         address = _find_address(address)
     period_s = config.heartbeat_period or _LOCAL_HEARTBEAT_S
     threshold_s = config.heartbeat_threshold or max(_LOCAL_THRESHOLD_S, 2 * period_s)
@@ -93,6 +97,32 @@ def _find_address(wanted: Mapping[str, str]) -> str:
         raise EngineStartError(
             public=f"The engine's address ({find.__name__}) cannot be found: {error}."
         ) from error
+
+
+def _likely_address() -> str:
+    """Return the address that other hosts most likely reach us at.
+
+    That of the way out first, as in the field; a cluster's own network often has none, and then
+    it is what our name stands for, or the first network's.
+
+    Raises:
+        EngineStartError: this host has none but its own.
+    """
+    open_lazily()
+    from parsl import addresses
+
+    interfaces = [name for _, name in socket.if_nameindex()]
+    ways: list[Callable[[], str]] = [addresses.address_by_route, addresses.address_by_hostname]
+    ways += [functools.partial(addresses.address_by_interface, name) for name in interfaces]
+    for way in ways:
+        with contextlib.suppress(OSError):
+            found = ipaddress.ip_address(way())
+            if not (found.is_loopback or found.is_link_local):
+                return str(found)
+    raise EngineStartError(
+        public="This host has no address at which compute nodes could reach it. Name it in the "
+        "template: `address`, below `engine`."
+    )
 
 
 def _free_port(address: str, span: tuple[int, int], *, but: int = 0) -> int:

@@ -232,6 +232,11 @@ def was_not_begun(error: BaseException) -> bool:
     return isinstance(error, Recalled)
 
 
+def lost_pool(error: BaseException) -> str:
+    """Return the name of the pool that went away with a task; empty: none did."""
+    return error.manager_id.decode() if isinstance(error, ManagerLost) else ""
+
+
 def why_lost(error: BaseException) -> str:
     """Return a sentence for the caller about a task whose future failed with `error`."""
     if isinstance(error, WorkerLost):

@@ -56,7 +56,8 @@ class _TaskRules(Checked):
         label: name in logs and status.
         max_retries_on_system_failure: how often a task whose worker died is run again. 0,
             the default, means that user code never runs twice.
-        working_dir: folder the tasks run in; relative to the user endpoint's own folder.
+        working_dir: folder the tasks run in; relative to the user endpoint's own folder, and to
+            `~/.chamberlain/tasks/USER_ENDPOINT_ID` where a scheduler's nodes run them.
         run_in_sandbox: give each task a folder of its own below `working_dir`.
         allowed_serializers: names of the strategies that may be read, `*Code` and `*Data` for
             all of a kind, at least one of each kind; None is all.

@@ -1,40 +1,54 @@
-"""Blocks as jobs of a scheduler, by Parsl's provider for it.
+"""Blocks as jobs of a scheduler: Parsl's provider submits and cancels, a `truth` tells of them.
 
-A watcher asks the scheduler while jobs live. The first end that a job is seen to have counts:
-Parsl's providers forget it at the next look, and take a job that the scheduler does not know
-yet for one that has ended.
+A watcher asks while jobs live, often while one is young or waits, seldom while all run. What it
+hears goes into one record a block (`records`); a job that would wait for ever is taken back.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.rendered.settled_nodes import BatchProvider, CloudProvider
-from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError, OnEnded
+from chamberlain_endpoint.rendered.settled_nodes import (
+    BatchProvider,
+    CloudProvider,
+    SlurmProvider,
+)
+from chamberlain_endpoint.scheduler import slurm_words
+from chamberlain_endpoint.scheduler.port import (
+    BlockEnded,
+    BlockRefusedError,
+    BlocksState,
+    BlockState,
+    OnEnded,
+    SchedulerSilentError,
+)
+from chamberlain_endpoint.scheduler.reasons import how_it_went, what_to_do, why_it_waits
+from chamberlain_endpoint.scheduler.records import End, JobState, Record, Said
+from chamberlain_endpoint.scheduler.truth import Truth
 
 log = logging.getLogger(__name__)
 
-_PERIOD_S: Final = 5.0
+_PERIOD_S: Final = 2.0
+_CALM_PERIODS: Final = 5
+"""Of calm jobs, only every fifth time: schedulers are shared by many."""
+_YOUNG_S: Final = 60.0
 _UNKNOWN_S: Final = 30.0
 """How long after its submission a job may be unknown to the scheduler's records."""
+_MOST_UNKNOWN: Final = 3
+_STUCK_S: Final = 20.0
+"""A job that is held, or asks for too much, for so long is taken back."""
 _TAIL_CHARS: Final = 2_000
+_KILLED_LATE: Final = (124, 137)
+"""Exit codes of `timeout` when the time is over."""
 
 Make = Callable[[], Any]
-
-
-@dataclass(slots=True)
-class _Job:
-    id: str
-    on_ended: OnEnded
-    since: float
-    cancelled: bool = False
 
 
 class BatchBlocks:
@@ -44,6 +58,7 @@ class BatchBlocks:
         run_dir: absolute, for job scripts and what jobs print.
         name: id of the user endpoint.
         make: makes Parsl's provider; None is `parsl_nodes.make_provider`.
+        truth: None is the one for this kind of scheduler.
     """
 
     def __init__(
@@ -53,16 +68,22 @@ class BatchBlocks:
         run_dir: Path,
         name: str,
         make: Make | None = None,
+        truth: Truth | None = None,
         period_s: float = _PERIOD_S,
     ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._name = name
         self._make = make
+        self._truth = truth
         self._period_s = period_s
         self._provider: Any = None
-        self._jobs: dict[str, _Job] = {}
-        # One call to the scheduler at a time: Parsl's objects are for one thread.
+        self._records: dict[str, Record] = {}
+        self._on_ended: dict[str, OnEnded] = {}
+        self._doubtful: set[str] = set()
+        self._silence = ""
+        self._silent_since_s: float | None = None
+        # One call to Parsl's objects at a time: they are for one thread.
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopped = threading.Event()
@@ -70,18 +91,12 @@ class BatchBlocks:
 
     def launch(self, block: str, command: str, on_ended: OnEnded) -> None:
         """See `port.Blocks.launch`. Returns when the scheduler has taken the job."""
-        from chamberlain_endpoint.scheduler.parsl_nodes import job_name
-
         with self._lock:
-            provider = self._made()
-            try:
-                job = provider.submit(command, 1, job_name=job_name(self._name, block))
-            except Exception as error:
-                raise BlockRefusedError(public=_refusal(error)) from error
-            if job is None:
-                raise BlockRefusedError
-            self._jobs[block] = _Job(str(job), on_ended, time.monotonic())
-        log.info("job submitted", extra={"event": "block.submitted", "job": str(job)})
+            job = self._found(block) or self._submitted(block, command)
+            now_s = time.monotonic()
+            self._records[block] = Record(block, job, now_s, now_s)
+            self._on_ended[block] = on_ended
+        log.info("job submitted", extra={"event": "block.submitted", "job": job})
         if self._watcher is None:
             self._watcher = threading.Thread(target=self._watch, name="jobs", daemon=True)
             self._watcher.start()
@@ -90,17 +105,28 @@ class BatchBlocks:
     def cancel(self, block: str) -> None:
         """See `port.Blocks.cancel`."""
         with self._lock:
-            job = self._jobs.get(block)
-            if job is not None:
-                job.cancelled = True
-                self._cancel([job])
+            record = self._records.get(block)
+            if record is not None:
+                self._records[block] = replace(record, cancelled=True)
+                self._cancel([record.job])
+
+    def state(self) -> BlocksState:
+        """See `port.Blocks.state`."""
+        now_s = time.monotonic()
+        since_s = self._silent_since_s
+        return BlocksState(
+            tuple(_shown(record, now_s) for record in tuple(self._records.values())),
+            0.0 if since_s is None else now_s - since_s,
+            self._silence,
+        )
 
     def stop(self) -> None:
         """See `port.Blocks.stop`. The scheduler has been told; it may need some seconds."""
         self._stopped.set()
         self._changed.set()
         with self._lock:
-            jobs, self._jobs = list(self._jobs.values()), {}
+            jobs = [record.job for record in self._records.values()]
+            self._records.clear()
             if jobs:
                 self._cancel(jobs)
 
@@ -114,78 +140,197 @@ class BatchBlocks:
             self._provider = make()
         return self._provider
 
-    def _cancel(self, jobs: list[_Job]) -> None:
-        ids = [job.id for job in jobs]
+    def _teller(self) -> Truth:
+        if self._truth is None:
+            if isinstance(self._config, SlurmProvider):
+                from chamberlain_endpoint.scheduler.slurm_truth import SlurmTruth
+
+                self._truth = SlurmTruth(self._config)
+            else:
+                from chamberlain_endpoint.scheduler.parsl_truth import ParslTruth
+
+                self._truth = ParslTruth(self._made(), self._lock)
+        return self._truth
+
+    def _submitted(self, block: str, command: str) -> str:
+        from chamberlain_endpoint.scheduler.parsl_nodes import job_name
+
+        provider = self._made()
         try:
-            done = self._provider.cancel(ids)
+            job = provider.submit(command, 1, job_name=job_name(self._name, block))
+        except Exception as error:
+            said = _said_by(error)
+            if _is_silence(error, said):
+                self._doubtful.add(block)
+                self._fall_silent(said)
+                raise SchedulerSilentError(said) from error
+            text = f"The scheduler did not take the job of the workers: {said.rstrip('.')}."
+            raise BlockRefusedError(public=f"{text} {what_to_do(said)}".strip()) from error
+        if job is None:
+            raise BlockRefusedError
+        self._hear()
+        return str(job)
+
+    def _found(self, block: str) -> str | None:
+        """Return the job of a block whose submission was not answered, if there is one."""
+        from chamberlain_endpoint.scheduler.parsl_nodes import job_name
+
+        if block not in self._doubtful:
+            return None
+        found = self._teller().find(f"{job_name(self._name, block)}.")
+        self._doubtful.discard(block)
+        self._hear()
+        if found is None:
+            return None
+        prints = self._run_dir / found.name
+        self._made().resources[found.job] = {
+            "job_id": found.job,
+            "job_stdout_path": f"{prints}.stdout",
+            "job_stderr_path": f"{prints}.stderr",
+        }
+        return found.job
+
+    def _cancel(self, jobs: list[str]) -> None:
+        try:
+            done = self._provider.cancel(jobs)
         except Exception as error:  # noqa: BLE001 - Parsl's providers raise what they like
             done = [False]
             log.warning("cancel failed", extra={"event": "block.stuck", "reason": str(error)})
         if not all(done or [False]):
             # Cancelled jobs end by themselves as well: their interchange is gone.
-            log.error("jobs are not cancelled", extra={"event": "block.stuck", "count": len(ids)})
+            log.error("jobs are not cancelled", extra={"event": "block.stuck", "count": len(jobs)})
 
     def _watch(self) -> None:
+        turn = 0
         while not self._stopped.is_set():
-            if not self._jobs:
+            if not self._records:
                 self._changed.wait()
                 self._changed.clear()
                 continue
             if self._stopped.wait(self._period_s):
                 return
+            turn += 1
+            if turn % _CALM_PERIODS and not self._is_lively():
+                continue
             for on_ended, ended in self._look():
                 on_ended(ended)
 
+    def _is_lively(self) -> bool:
+        now_s = time.monotonic()
+        return any(
+            now_s - record.since_s < _YOUNG_S or record.unknown
+            for record in tuple(self._records.values())
+        )
+
     def _look(self) -> list[tuple[OnEnded, BlockEnded]]:
+        records = tuple(self._records.values())
+        try:
+            said = self._teller().ask([record.job for record in records])
+        except (SchedulerSilentError, BlockRefusedError) as error:
+            # A scheduler that does not answer says nothing about its jobs.
+            self._fall_silent(str(error))
+            return []
+        self._hear()
         with self._lock:
-            jobs = dict(self._jobs)
+            return [
+                one for record in records if (one := self._note(record.block, said)) is not None
+            ]
+
+    def _note(self, block: str, said: dict[str, Said]) -> tuple[OnEnded, BlockEnded] | None:
+        """Move one record; return whom to tell of its end."""
+        record = self._records.get(block)
+        if record is None:
+            return None
+        now_s = time.monotonic()
+        record = self._moved(record, said.get(record.job), now_s)
+        if record.said.state is JobState.QUEUED and self._is_stuck(record, now_s):
+            self._cancel([record.job])
+            record = record.heard(Said(JobState.ENDED, record.said.reason, End.STUCK), now_s=now_s)
+        self._records[block] = record
+        if record.said.state is not JobState.ENDED:
+            return None
+        del self._records[block]
+        walltime = str(getattr(self._config, "walltime", ""))
+        told = how_it_went(record.said, cancelled=record.cancelled, walltime=walltime)
+        log.info(
+            "job ended",
+            extra={"event": "job.ended", "job": record.job, "reason": f"{told.how}"},
+        )
+        return self._on_ended.pop(block), BlockEnded(
+            block,
+            told.how,
+            self._tail(record.job),
+            told.todo,
+            # Somebody took it away, or it asks for what there is not.
+            again=record.said.end not in (End.CANCELLED, End.STUCK),
+            never_began=record.said.end is End.STUCK,
+        )
+
+    def _moved(self, record: Record, said: Said | None, now_s: float) -> Record:
+        young = now_s - record.asked_s < _UNKNOWN_S
+        if said is not None and not said.certain and young and not record.cancelled:
+            self._teller().doubt(record.job)
+            return record
+        if said is None:
+            return record.unheard(
+                now_s=now_s,
+                young_s=0.0 if record.cancelled else _UNKNOWN_S,
+                most=_MOST_UNKNOWN,
+            )
+        moved = record.heard(said, now_s=now_s)
+        if moved.since_s != record.since_s:
+            log.info(
+                "job moved",
+                extra={
+                    "event": "job.moved",
+                    "job": record.job,
+                    "state_from": record.said.state,
+                    "state_to": said.state,
+                    "reason": said.reason,
+                },
+            )
+        return moved
+
+    def _is_stuck(self, record: Record, now_s: float) -> bool:
+        waits = why_it_waits(record.said.reason)
+        return waits is not None and waits.stuck and now_s - record.since_s >= _STUCK_S
+
+    def _fall_silent(self, why: str) -> None:
+        if self._silent_since_s is None:
+            self._silent_since_s = time.monotonic()
+            log.warning("no answer", extra={"event": "scheduler.silent", "reason": why})
+        self._silence = why
+
+    def _hear(self) -> None:
+        if self._silent_since_s is not None:
+            log.info("it answers again", extra={"event": "scheduler.heard"})
+        self._silent_since_s, self._silence = None, ""
+
+    def _tail(self, job: str) -> str:
+        known = getattr(self._provider, "resources", {}).get(job, {})
+        for key in ("job_stderr_path", "job_stdout_path"):
             try:
-                states = self._provider.status([job.id for job in jobs.values()])
-            except Exception as error:  # noqa: BLE001 - as above
-                # A scheduler that does not answer says nothing about its jobs.
-                log.warning("no answer", extra={"event": "scheduler.silent", "reason": str(error)})
-                return []
-            ended = []
-            for (block, job), state in zip(jobs.items(), states, strict=True):
-                if state.terminal and not self._too_early(job, state):
-                    del self._jobs[block]
-                    how = BlockEnded(block, _how(state), _tail(state))
-                    ended.append((job.on_ended, how))
-            return ended
-
-    def _too_early(self, job: _Job, state: Any) -> bool:
-        """Tell whether `completed` may only mean that the job is not in the records yet."""
-        young = time.monotonic() - job.since < _UNKNOWN_S
-        if not (young and state.state.name == "COMPLETED" and not job.cancelled):
-            return False
-        from parsl.jobs.states import JobState, JobStatus
-
-        # Or Parsl would not ask again.
-        self._provider.resources[job.id]["status"] = JobStatus(JobState.PENDING)
-        return True
-
-
-def _refusal(error: Exception) -> str:
-    said = " ".join(str(getattr(error, "stderr", "") or error).split())
-    return f"The scheduler did not take the job of the workers: {said[:_TAIL_CHARS]}"
-
-
-def _how(state: Any) -> str:
-    words = {
-        "COMPLETED": "ended",
-        "CANCELLED": "were cancelled by the scheduler or an operator",
-        "TIMEOUT": "were ended by the scheduler: their walltime was over",
-        "FAILED": "failed",
-        "MISSING": "are not known to the scheduler any more",
-    }
-    said = words.get(state.state.name, f"ended ({state.state.name})")
-    return f"{said}: {state.message}" if state.message else said
-
-
-def _tail(state: Any) -> str:
-    for path in (state.stderr_path, state.stdout_path):
-        with contextlib.suppress(OSError, TypeError, ValueError):
-            text = Path(path).read_text(errors="replace").strip()
+                text = Path(known[key]).read_text(errors="replace").strip()
+            except (OSError, KeyError, TypeError, ValueError):
+                continue
             if text:
                 return text[-_TAIL_CHARS:]
-    return ""
+        return ""
+
+
+def _said_by(error: Exception) -> str:
+    said = str(getattr(error, "stderr", "") or error)
+    return " ".join(said.split())[:_TAIL_CHARS]
+
+
+def _is_silence(error: Exception, said: str) -> bool:
+    late = getattr(error, "retcode", None) in _KILLED_LATE
+    return late or isinstance(error, subprocess.TimeoutExpired) or slurm_words.is_silence(said)
+
+
+def _shown(record: Record, now_s: float) -> BlockState:
+    said = record.said
+    waits = why_it_waits(said.reason) if said.state is JobState.QUEUED else None
+    meaning = "" if waits is None else waits.meaning
+    for_s = round(now_s - record.since_s, 1)
+    return BlockState(record.block, record.job, said.state, said.reason, meaning, for_s)

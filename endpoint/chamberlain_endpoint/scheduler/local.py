@@ -18,7 +18,12 @@ from typing import Final
 
 from chamberlain_endpoint.rendered.settled import LocalProvider, WrappedLauncher
 from chamberlain_endpoint.scheduler.ending import how_it_ended
-from chamberlain_endpoint.scheduler.port import BlockEnded, BlockRefusedError, OnEnded
+from chamberlain_endpoint.scheduler.port import (
+    BlockEnded,
+    BlockRefusedError,
+    BlocksState,
+    OnEnded,
+)
 
 _END_S: Final = 5.0
 _TAIL_BYTES: Final = 2_000
@@ -74,6 +79,10 @@ class LocalBlocks:
             process = self._live.get(block)
             if process is not None:
                 process.send_signal(signal.SIGTERM)
+
+    def state(self) -> BlocksState:
+        """See `port.Blocks.state`. Processes wait for nobody."""
+        return BlocksState()
 
     def stop(self) -> None:
         """See `port.Blocks.stop`."""

@@ -38,8 +38,9 @@ _WHERE: Final = {
 PREFIX: Final = "chamberlain"
 """What the name of each of our jobs begins with."""
 
-_COMMENTS: Final = {
-    "SlurmProvider": "#SBATCH --comment=chamberlain:{name}",
+_LINES: Final = {
+    # A block that was lost with its node is replaced by us; put back as well, it would be two.
+    "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",
     "LSFProvider": "#BSUB -Jd chamberlain:{name}",
     "GridEngineProvider": "#$ -N chamberlain.{name}\n#$ -ac chamberlain={name}",
     "CondorProvider": 'JobBatchName = chamberlain.{name}\n+Chamberlain = "{name}"',
@@ -86,7 +87,7 @@ def make_provider(config: BatchProvider | CloudProvider, *, name: str, script_di
         if isinstance(config, CondorProvider):
             given["project"] = config.project or ""
         script_dir.mkdir(parents=True, exist_ok=True)
-        provider = kind(**{key: value for key, value in given.items() if key in taken})
+        provider = bounded(kind)(**{key: value for key, value in given.items() if key in taken})
     except Exception as error:
         # Parsl's classes look for packages, accounts and files when they are made.
         raise BlockRefusedError(
@@ -96,6 +97,26 @@ def make_provider(config: BatchProvider | CloudProvider, *, name: str, script_di
     return provider
 
 
+def bounded(kind: Any) -> Any:
+    """Return `kind`, its scheduler's programs ended when their time is over.
+
+    Parsl gives up waiting for them, and leaves them running: an `sbatch` that was given up
+    on submits its job when the controller is back.
+    """
+    if not hasattr(kind, "execute_wait"):
+        return kind
+
+    class Bounded(kind):  # type: ignore[misc]
+        def execute_wait(self, cmd: str, timeout: float | None = None) -> Any:
+            if cmd == "sacct -X":
+                # Asked when the provider is made, to choose how to ask for states; we do not.
+                return 1, "", ""
+            limit_s = timeout or self.cmd_timeout
+            return super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+
+    return Bounded
+
+
 def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | CloudProvider:
     """Return `config` with the user endpoint's id wherever its jobs have room for a comment."""
     if not name:
@@ -103,7 +124,7 @@ def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | 
     if isinstance(config, KubernetesProvider):
         note = {**(config.annotations or {}), f"{PREFIX}/user-endpoint": name}
         return msgspec.structs.replace(config, annotations=note)
-    lines = _COMMENTS.get(config.type)
+    lines = _LINES.get(config.type)
     before = getattr(config, "scheduler_options", None)
     if lines is None or before is None:
         # PBS and Torque have the name alone.

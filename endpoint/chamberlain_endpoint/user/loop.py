@@ -195,6 +195,8 @@ class Loop:
                 self._on_stop(event)
             case Broken():
                 self._work.fail_waiting(event.reason, turn)
+                # The status says so at once.
+                self._beat_at = min(self._beat_at, time.monotonic())
             case CapacityChanged():
                 pass  # act() looks at the capacity in every turn
             case _:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.engine.choose import make_engine
+from chamberlain_endpoint.engine.choose import make_engine, tasks_above
 from chamberlain_endpoint.engine.port import Engine, Rules
 from chamberlain_endpoint.rendered import settled
 from chamberlain_endpoint.user import journal, task_time
@@ -137,7 +137,8 @@ class _Made:
 
 def _loop(order: Order, config: settled.UserEndpoint, made: _Made, folder: Path) -> Loop:
     allowed = config.allowed_functions
-    working_dir = folder / config.engine.working_dir
+    above = tasks_above(config.engine, state_dir=folder, name=order.user_endpoint)
+    working_dir = above / config.engine.working_dir
     working_dir.mkdir(parents=True, exist_ok=True)
     # For threads, which cannot have a folder each.
     os.chdir(working_dir)

@@ -38,9 +38,15 @@ if me == "sbatch":
         stderr=subprocess.DEVNULL)
     (jobs / (job + ".pid")).write_text(str(run.pid))
     print("Submitted batch job " + job)
-elif me == "sacct" and "--job" in sys.argv:
-    for job in sys.argv[-1].split(","):
-        print(job, state(job))
+elif me == "squeue":
+    for job in sys.argv[sys.argv.index("-j") + 1].split(","):
+        print(job + "|" + state(job).split()[0] + "|None|")
+elif me == "scontrol":
+    job = sys.argv[-1]
+    rc = jobs / (job + ".rc")
+    code = rc.read_text() if rc.exists() else "0"
+    said = "JobState=" + state(job).split()[0] + " Reason=None"
+    print("JobId=" + job, said, "ExitCode=" + code + ":0")
 elif me == "scancel":
     for job in sys.argv[1:]:
         (jobs / (job + ".cancelled")).touch()
@@ -55,7 +61,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     programs.mkdir()
     folder.mkdir()
     text = STAND_IN.format(python=sys.executable, jobs=str(folder))
-    for name in ("sbatch", "sacct", "scancel"):
+    for name in ("sbatch", "squeue", "scontrol", "scancel"):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")

@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, **changes: Any) -> BatchBlocks:
 def test_a_job_that_fails_says_how_and_what_it_printed(tmp_path: Path, jobs: Path) -> None:
     blocks, ends = slurm(tmp_path, worker_init="echo no such module >&2\nexit 3"), Ends()
     blocks.launch("0", "true", ends.put)
-    assert ends.get(timeout=WAIT_S) == BlockEnded("0", "failed", "no such module")
+    assert ends.get(timeout=WAIT_S) == BlockEnded("0", "ended with exit code 3", "no such module")
     blocks.stop()
 
 
@@ -45,7 +45,7 @@ def test_a_job_that_is_cancelled_from_outside_is_told_of(tmp_path: Path, jobs: P
     blocks.launch("0", "sleep 600", ends.put)
     os.system("scancel 1")  # an operator
     ended = ends.get(timeout=WAIT_S)
-    assert "cancelled by the scheduler or an operator" in ended.how
+    assert ended.how == "were cancelled, by an operator or from your account"
     blocks.stop()
 
 
@@ -105,5 +105,5 @@ def test_a_job_carries_our_id_and_runs_on_the_nodes_it_was_given(
     lines = script.read_text().splitlines()
     assert any(line.startswith(f"#SBATCH --job-name=chamberlain.{NAME}.5.") for line in lines)
     assert f"#SBATCH --comment=chamberlain:{NAME}" in lines
-    assert {"#SBATCH --nodes=2", "#SBATCH --account=chem"} <= set(lines)
+    assert {"#SBATCH --no-requeue", "#SBATCH --nodes=2", "#SBATCH --account=chem"} <= set(lines)
     blocks.stop()

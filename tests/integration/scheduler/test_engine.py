@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.engine.conftest import Running
 
 from chamberlain_endpoint import rendered
 from chamberlain_endpoint.engine.choose import make_engine
+from chamberlain_endpoint.engine.port import Broken
 from chamberlain_endpoint.rendered import settled
 
+WAIT_S = 60.0
 NAME = "0e5e35d6-62b4-4b3a-9a3d-0a53b1c1e7b4"
 
 
@@ -19,12 +23,8 @@ def job_of_the_worker() -> str | None:
     return os.environ.get("JOBNAME")
 
 
-@pytest.mark.slow
-def test_a_task_runs_in_a_job_and_the_job_is_cancelled_at_the_end(
-    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    provider = {"type": "SlurmProvider", "launcher": {"type": "SimpleLauncher"}}
+def started(tmp_path: Path, **changes: Any) -> Running:
+    provider = {"type": "SlurmProvider", "launcher": {"type": "SimpleLauncher"}, **changes}
     checked = rendered.parse(
         {
             "engine": {
@@ -38,6 +38,60 @@ def test_a_task_runs_in_a_job_and_the_job_is_cancelled_at_the_end(
     config = settled.read(checked.model_dump(mode="json"))
     one = Running(make_engine(config.engine, run_dir=tmp_path / "local", name=NAME), tmp_path)
     one.engine.start(one.reports.put)
+    return one
+
+
+def broken(one: Running) -> str:
+    """Let a task wait; return with what sentence it is given up."""
+    one.engine.want(1)
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        report = one.reports.get(timeout=max(0.0, deadline - time.monotonic()))
+        if isinstance(report, Broken):
+            return report.reason
+
+
+@pytest.mark.slow
+def test_three_failed_jobs_open_the_breaker_also_for_the_next_process(
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    bad = {"worker_init": "echo no such module >&2; exit 3", "init_blocks": 0}
+    for _ in range(2):
+        one = started(tmp_path, **bad)
+        try:
+            for _ in range(2):
+                said = broken(one)
+                assert "3 blocks in a row failed" in said
+                assert "ended with exit code 3" in said
+                assert "no such module" in said
+                assert one.engine.status().more["breaker"]["state"] == "open"
+                assert len(list(jobs.glob("*.pid"))) == 3
+        finally:
+            one.engine.stop()
+    one = started(tmp_path, **bad)
+    try:
+        # An administrator's word; the process that runs hears it.
+        (tmp_path / "breaker.json").unlink()
+        assert "3 blocks in a row failed" in broken(one)
+        assert len(list(jobs.glob("*.pid"))) == 6
+    finally:
+        one.engine.stop()
+    # Another configuration gets another chance.
+    one = started(tmp_path, **{**bad, "walltime": "00:11:00"})
+    try:
+        assert "3 blocks in a row failed" in broken(one)
+        assert len(list(jobs.glob("*.pid"))) == 9
+    finally:
+        one.engine.stop()
+
+
+@pytest.mark.slow
+def test_a_task_runs_in_a_job_and_the_job_is_cancelled_at_the_end(
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    one = started(tmp_path)
     try:
         name = one.call(job_of_the_worker)
         assert name.startswith(f"chamberlain.{NAME}.0.")

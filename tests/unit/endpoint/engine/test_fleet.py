@@ -73,3 +73,21 @@ def test_a_block_that_got_a_task_before_it_was_held_ends_after_it() -> None:
     fleet.see([pool("0")])
     assert fleet.retired() == ["0"]
     assert fleet.end("0") is None
+
+
+def test_who_had_a_task_in_a_block_that_ended_hears_why() -> None:
+    fleet = Fleet()
+    block = fleet.new_block()
+    fleet.see([Pool("pool", block, workers=1, tasks=1, usable=True)])
+    assert fleet.cause("pool") == ""
+    fleet.end(block, "Its walltime was over.")
+    assert fleet.cause("pool") == "Its walltime was over."
+    assert fleet.cause("another") == ""
+
+
+def test_a_block_whose_launch_was_not_answered_keeps_its_name() -> None:
+    fleet = Fleet()
+    block = fleet.new_block()
+    fleet.end(block)
+    assert fleet.new_block(again=block) == block
+    assert fleet.new_block() != block
