@@ -19,7 +19,10 @@ COMMAND_S: Final = 8.0
 """How long one of the scheduler's programs may take."""
 
 _LEAVING: Final = frozenset({"COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"})
-_UNKNOWN_TO_PBS: Final = re.compile(r"unknown job|has finished|invalid job id", re.IGNORECASE)
+_UNKNOWN_TO_PBS: Final = re.compile(r"unknown(/deleted)? job id|job has finished", re.IGNORECASE)
+_NO_SUCH_JOB: Final = 153
+"""Exit code of `qstat` then; the wrapper over Slurm says nothing beside it."""
+
 _PBS_JOB: Final = re.compile(r"^Job Id:\s*(\S+)", re.MULTILINE)
 _PBS_FOLDED: Final = re.compile(r"\n\t(?! *\w+ = )")
 _PBS_ENDED: Final = frozenset({"C", "E", "F", "X"})
@@ -98,13 +101,21 @@ class PbsQueue:
         if not wanted:
             return []
         answer = commands.run(["qstat", "-f", *wanted], limit_s=COMMAND_S)
-        if answer.code != 0 and not _UNKNOWN_TO_PBS.search(answer.err):
+        if not is_answer(answer):
             raise SchedulerSilentError(f"qstat: {' '.join(answer.err.split())[:300]}")
         return read_qstat(answer.out)
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """See `Queue.cancel`."""
         commands.run(["qdel", *jobs], limit_s=COMMAND_S)
+
+
+def is_answer(answer: commands.Answer) -> bool:
+    """Tell whether `qstat` answered, be it that some of the jobs are not there any more."""
+    lines = [line for line in answer.err.splitlines() if line.strip()]
+    if answer.code == 0 or not lines:
+        return answer.code in (0, _NO_SUCH_JOB)
+    return all(_UNKNOWN_TO_PBS.search(line) for line in lines)
 
 
 def read_squeue(text: str) -> list[Queued]:

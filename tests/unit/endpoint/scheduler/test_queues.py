@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from chamberlain_endpoint.scheduler import job_notes
+from chamberlain_endpoint.scheduler.commands import Answer
 from chamberlain_endpoint.scheduler.job_notes import JobNotes, Note
 from chamberlain_endpoint.scheduler.queues import (
     PbsQueue,
     Queued,
     SlurmQueue,
     are_ours,
+    is_answer,
     queue_of,
     read_qstat,
     read_squeue,
@@ -94,6 +96,25 @@ def test_pbs_list_is_read_with_folded_lines_and_without_what_is_leaving() -> Non
         Queued("7", "alice", f"chamberlain.{UEP}.95796116.0.1"),
     ]
     assert read_qstat("") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "answered"),
+    [
+        (0, "", True),
+        (153, "", True),
+        (153, "qstat: Unknown Job Id 99.pbs\nqstat: Unknown Job Id 98.pbs\n", True),
+        (35, "qstat: 97.pbs Job has finished, use -x or -H to obtain historical ...\n", True),
+        (153, "qstat: Unknown Job Id 9.pbs\nqstat: cannot connect to server b\n", False),
+        (111, "Connection refused\nqstat: cannot connect to server pbs (errno=111)\n", False),
+        (1, "", False),
+        (5, "Problem loading jobs.\n", False),
+    ],
+)
+def test_pbs_that_does_not_answer_is_not_taken_for_an_empty_queue(
+    code: int, err: str, answered: bool
+) -> None:
+    assert is_answer(Answer(code, "", err)) is answered
 
 
 def test_who_cannot_be_asked_is_said_to_be_so() -> None:
