@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from devtools import debian
-from devtools.lab import cache, inside, software, state
+from devtools.lab import cache, inside, network, software, state
 from devtools.lab.plan import Plan
 from devtools.lab.state import Facts, Running
+from devtools.lab.supervisor import BOOT_OFF
 from devtools.paths import ROOT
 from devtools.processes import wait_until
 from devtools.say import CannotGoOnError, Reporter
@@ -115,6 +116,34 @@ class Lab:
             raise LabError(f"There is no host {name}. There are: {', '.join(hosts)}.")
         return hosts[name]
 
+    def power_off(self, name: str) -> None:
+        """Take the host's power away: it ends at once, and says nothing to anybody."""
+        running = self.host(name)
+        leader = running.leader
+        # First: the kernel would tell the others of each process that ends.
+        self._plug(name, "down")
+        # The host's own first process too: what it runs must not outlive this call.
+        for pid in (leader, running.nspawn):
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if not wait_until(lambda: self.host(name).leader is None, _GONE_S):
+            raise LabError(f"The host {name} does not end.")
+
+    def power_on(self, name: str) -> None:
+        """Boot the hosts that are off; return when `name` runs a command."""
+        self._plug(name, "up")
+        os.kill(self.facts.supervisor, BOOT_OFF)
+
+        def runs() -> bool:
+            try:
+                return self.run(name, ["true"], check=False).returncode == 0
+            except inside.HostDownError:
+                return False
+
+        if not wait_until(runs, _GONE_S):
+            raise LabError(f"The host {name} does not boot.")
+
     def run(
         self,
         host: str,
@@ -148,6 +177,10 @@ class Lab:
         given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         client = ["ssh", "-F", "none", *given, f"root@{self.host(host).address}", *words]
         return inside.outside(self.facts, client)
+
+    def _plug(self, host: str, word: str) -> None:
+        words = ["ip", "link", "set", network.plug_of(host), word]
+        subprocess.run(inside.outside(self.facts, words), check=True, capture_output=True)
 
     def _start(self, plan: Plan, base: Path, layer: Path | None, report: Reporter) -> None:
         folder = state.folder(self.name)

@@ -32,13 +32,18 @@ def connect(host: Host, handle: Path) -> None:
     """
     handle.touch()
     _run("unshare", f"--net={handle}", "true")
-    ours = f"to-{host.name}"
+    ours = plug_of(host.name)
     _ip("link", "add", ours, "type", "veth", "peer", "name", "eth0", "netns", str(handle))
     _ip("link", "set", ours, "master", _BRIDGE, "up")
     inside = ("nsenter", f"--net={handle}", "ip")
     _run(*inside, "link", "set", "lo", "up")
     _run(*inside, "address", "add", f"{host.address}/{_PREFIX}", "dev", "eth0")
     _run(*inside, "link", "set", "eth0", "up")
+
+
+def plug_of(host: str) -> str:
+    """Return the name of the bridge's end of a host's cable."""
+    return f"to-{host}"
 
 
 def _ip(*arguments: str) -> None:

@@ -32,6 +32,9 @@ _POLL_S: Final = 0.1
 _WANTS_REBOOT: Final = 133
 """nspawn's exit code then; only a unit of systemd's, it thinks, could start it again."""
 
+BOOT_OFF: Final = signal.SIGUSR1
+"""Tells a supervisor whose lab is up to boot the hosts that are off."""
+
 
 class Supervisor:
     """One lab below `folder`.
@@ -82,6 +85,14 @@ class Supervisor:
                 cgroups.empty(self._name, host.name)
                 self._boot(host)
                 self._write_down()
+
+    def boot_off(self) -> None:
+        """Boot the hosts that are off."""
+        for host in self._plan.hosts:
+            if self._processes[host.name].poll() is not None:
+                cgroups.empty(self._name, host.name)
+                self._boot(host)
+        self._write_down()
 
     def end(self) -> None:
         """End all hosts at once; what they would still write is thrown away with them."""
@@ -211,7 +222,8 @@ def _wait_for_the_end(supervisor: Supervisor, keeper: int) -> None:
     """Return when the owner is gone without having said `keep`, or the keeper is gone."""
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for sign in (signal.SIGCHLD, BOOT_OFF):
+        signal.signal(sign, lambda *_: None)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     watched = [0, keeper, woken]
     while True:
@@ -219,7 +231,8 @@ def _wait_for_the_end(supervisor: Supervisor, keeper: int) -> None:
         if keeper in ready:
             return
         if woken in ready:
-            os.read(woken, 1024)
+            if BOOT_OFF in os.read(woken, 1024):
+                supervisor.boot_off()
             supervisor.boot_again()
         if 0 in ready:
             said = os.read(0, 1024)

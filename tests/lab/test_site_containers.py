@@ -30,6 +30,15 @@ GONE_S = 120.0
 PEOPLE = {"alice": 1001, "bob": 1002}
 MOST_GROWTH_BYTES = 10 * 1000 * 1000
 
+BY_SLURM = """\
+idle_heartbeats_soft: {{ IDLE }}
+engine:
+  type: GlobusComputeEngine
+  max_workers_per_node: 1
+  provider:
+    {type: SlurmProvider, partition: lab, exclusive: false, cores_per_node: 1, init_blocks: 0,
+     min_blocks: 0, launcher: {type: SimpleLauncher}}
+"""
 SCHEDULER = """\
 def hello():
     import os, subprocess
@@ -173,6 +182,28 @@ def test_a_killed_launcher_is_followed_by_one_that_serves_at_once(lab: Lab, site
         lambda: lab.run(LOGIN, launcher, check=False).stdout.split() not in ([], [pid]), GONE_S
     )
     assert hello(lab, site, "alice")["uid"] == PEOPLE["alice"]
+
+
+def test_a_killed_container_leaves_no_batch_job(lab: Lab, site: Site) -> None:
+    path = f"/etc/chamberlain/{ENDPOINT}/user_config_template.yaml.j2"
+    before = lab.run(LOGIN, ["cat", path]).stdout
+    rollout.put(lab, LOGIN, path, BY_SLURM, mode="0644")
+    # For a template that changed the same person's user endpoint is another one.
+    others = set(of_endpoint(lab))
+    try:
+        assert str(hello(lab, site, "alice", IDLE=100)["hostname"]).startswith("node")
+        assert queue(lab) == "alice"
+        (one,) = set(of_endpoint(lab)) - others
+        lab.run(LOGIN, ["podman", "kill", "--signal=KILL", one])
+        assert wait_until(lambda: queue(lab) == "", 60.0)
+        # The sweep ran in a container, too, and is gone as well.
+        assert wait_until(lambda: set(of_endpoint(lab)) <= others, GONE_S)
+    finally:
+        rollout.put(lab, LOGIN, path, before, mode="0644")
+
+
+def queue(lab: Lab) -> str:
+    return lab.run(HUB, ["squeue", "--noheader", "--all", "--format=%u"]).stdout.strip()
 
 
 def test_a_container_ends_when_nobody_needs_it_any_more(lab: Lab, site: Site) -> None:

@@ -30,6 +30,8 @@ function, SHA-256 of the function's packed code, batch job (ASCII, filled up wit
 _NOTHING: Final = bytes(16)
 _NO_CODE: Final = bytes(32)
 _JOB: Final = re.compile(rb"[A-Za-z0-9._:@\[\]+-]{0,32}")
+_NOT_IN_A_JOB: Final = re.compile(r"[^A-Za-z0-9._:@\[\]+-]")
+_JOB_CHARS: Final = 32
 
 
 class What(IntEnum):
@@ -61,6 +63,14 @@ class Claim(NamedTuple):
     code_sha256: str = ""
     job: str = ""
     missed: int = 0
+
+
+def job_that_fits(job: str) -> str:
+    """Return a batch job's id as a record can hold it: cut, other characters as `_`.
+
+    A worker named it, in whose process strangers' code runs; the number stands first.
+    """
+    return _NOT_IN_A_JOB.sub("_", job[:_JOB_CHARS])
 
 
 def pack(claim: Claim) -> bytes:

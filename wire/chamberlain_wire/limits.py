@@ -60,3 +60,6 @@ MAX_TASKS_PER_SUBMIT: Final = 10_000
 
 MAX_ENDPOINT_NAME_CHARS: Final = 128
 """Longest local name of an endpoint."""
+
+EXIT_JOBS_LEFT: Final = 76
+"""Exit code of a user endpoint that left in order but for batch jobs that it could not end."""

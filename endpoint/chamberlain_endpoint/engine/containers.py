@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Final
 
 from chamberlain_endpoint.rendered.settled import HtexEngine
 
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+-]+")
 _WITH_MOUNT: Final = ("docker", "podman", "podman-hpc")
 
 
@@ -33,5 +35,21 @@ def in_container(config: HtexEngine, command: str, *, run_dir: Path) -> str:
 
 
 def worker_python(config: HtexEngine, ours: str) -> str:
-    """Return the interpreter of the workers: ours, or the one that an image has in its PATH."""
-    return ours if config.container_type is None else "python3"
+    """Return the interpreter of the workers, as a word for the shell of the job.
+
+    An image has its own in its PATH. Where `worker_init` is set, it may choose: by
+    CHAMBERLAIN_PYTHON, or by the virtual or conda environment that it activates.
+
+    Args:
+        ours: the interpreter that runs the user endpoint.
+    """
+    if config.container_type is not None:
+        return "python3"
+    init = getattr(config.provider, "worker_init", "")
+    home = Path(ours).parent.parent
+    if not init.strip() or not _PLAIN.fullmatch(ours):
+        return shlex.quote(ours)
+    if Path(ours).name not in ("python", "python3"):
+        return f'"${{CHAMBERLAIN_PYTHON:-{ours}}}"'
+    chosen = f"${{VIRTUAL_ENV:-${{CONDA_PREFIX:-{home}}}}}/bin/python3"
+    return f'"${{CHAMBERLAIN_PYTHON:-{chosen}}}"'

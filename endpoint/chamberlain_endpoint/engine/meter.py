@@ -10,7 +10,8 @@ from typing import Final
 
 from chamberlain_wire.details import Usage
 
-_JOB_VARIABLES: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+_JOB_VARIABLES: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
+"""As Slurm, PBS and Torque, LSF, Flux and Grid Engine set them in their jobs."""
 _NANO: Final = 1e9
 
 

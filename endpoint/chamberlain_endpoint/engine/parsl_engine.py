@@ -31,6 +31,7 @@ from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
 from chamberlain_endpoint.engine.recall import Recall  # noqa: E402
 from chamberlain_endpoint.engine.slots import Recalled  # noqa: E402
+from chamberlain_endpoint.engine.versions import judged  # noqa: E402
 from chamberlain_endpoint.rendered.settled import HtexEngine  # noqa: E402
 from chamberlain_endpoint.scheduler.ending import how_it_ended  # noqa: E402
 from chamberlain_wire.ids import TaskId  # noqa: E402
@@ -88,8 +89,12 @@ class Interchange:
         self._recall.done(task_id)
 
     def knock(self, on_done: OnDone) -> None:
-        """Let the first worker that connects answer."""
-        self._executor.submit_payload(_context("knock"), b"").add_done_callback(on_done)
+        """Let the first worker that connects answer.
+
+        The future that `on_done` gets has an error when that worker is of other versions.
+        """
+        answer = self._executor.submit_payload(_context("knock"), b"")
+        answer.add_done_callback(lambda future: on_done(judged(future)))
 
     def pools(self) -> list[Pool]:
         """Return the workers that are connected.

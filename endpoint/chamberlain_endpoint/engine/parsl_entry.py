@@ -11,6 +11,7 @@ import contextlib
 import logging
 import runpy
 import sys
+from dataclasses import dataclass
 from multiprocessing import forkserver
 
 from chamberlain_endpoint.engine import recall, slots
@@ -31,6 +32,9 @@ def main() -> None:
     if name == "pool" and "--debug" not in arguments:
         quiet_workers()
         _fork_workers(orders)
+    elif orders is not None:
+        open_lazily()
+        orders.listen(None)
     open_lazily()
     sys.argv[:] = [name, *arguments]
     runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
@@ -41,21 +45,38 @@ def quiet_workers() -> None:
     logging.getLogger(_PROGRAMS["pool"]).setLevel(logging.WARNING)
 
 
-def _taken_out(arguments: list[str]) -> tuple[str, str | None] | None:
+@dataclass(frozen=True, slots=True)
+class _Orders:
+    """Where to hear which running tasks to end.
+
+    Attributes:
+        certificates: folder with the keys; None is without.
+        lease_s: see `recall.listen`.
+    """
+
+    url: str
+    certificates: str | None
+    lease_s: float
+
+    def listen(self, memory: slots.Slots | None) -> None:
+        recall.listen(self.url, self.certificates, memory, lease_s=self.lease_s)
+
+
+def _taken_out(arguments: list[str]) -> _Orders | None:
     """Remove and return our own words, which Parsl's program does not know.
 
     Returns:
-        Where to hear which running tasks to end, and the folder with the keys; None: nowhere.
+        Where to hear which running tasks to end; None: nowhere.
     """
     if "--recall" not in arguments:
         return None
     place = arguments.index("--recall")
-    _, url, certificates = arguments[place : place + 3]
-    del arguments[place : place + 3]
-    return url, None if certificates == "None" else certificates
+    _, url, certificates, lease_s = arguments[place : place + 4]
+    del arguments[place : place + 4]
+    return _Orders(url, None if certificates == "None" else certificates, float(lease_s))
 
 
-def _fork_workers(orders: tuple[str, str | None] | None) -> None:
+def _fork_workers(orders: _Orders | None) -> None:
     context = DirectContext()
     memory = None
     if orders is not None:
@@ -70,8 +91,8 @@ def _fork_workers(orders: tuple[str, str | None] | None) -> None:
 
     # The pool makes its workers, its queues and its manager from this name.
     parsl.multiprocessing.SpawnContext = context  # type: ignore[assignment]
-    if orders is not None and memory is not None:
-        recall.listen(*orders, memory)
+    if orders is not None:
+        orders.listen(memory)
 
 
 if __name__ == "__main__":

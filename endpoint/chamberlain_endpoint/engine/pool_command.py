@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from chamberlain_endpoint.engine import lifeline
 from chamberlain_endpoint.engine.meeting import Meeting
 from chamberlain_endpoint.rendered.settled import HtexEngine, MpiEngine
 
@@ -17,7 +18,8 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
     """
     words = [*start]
     if meeting.recall_port:
-        words += ["--recall", meeting.recall_url, str(meeting.certificates)]
+        lease_s = lifeline.lease_s(meeting.heartbeat_threshold_s)
+        words += ["--recall", meeting.recall_url, str(meeting.certificates), f"{lease_s:g}"]
     words += ["--addresses", ",".join(meeting.addresses), "--port", str(meeting.port)]
     words += _options(
         {

@@ -1,8 +1,9 @@
-"""Tells the pools of all nodes which running tasks to end.
+"""Tells the pools of all nodes which running tasks to end, and that we are there.
 
 Parsl takes a task back from nobody. So each pool listens to a socket of ours, beside Parsl's
 own and with the same keys, and ends the one worker that runs the task (`slots`). An order is
-repeated until the task's end is reported: a pool may connect late.
+repeated until the task's end is reported: a pool may connect late. An empty order is a beat; a
+pool that heard one and then nothing for too long ends itself (`lifeline`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from chamberlain_endpoint.engine import lifeline
 from chamberlain_endpoint.engine.doors import open_lazily
 from chamberlain_endpoint.engine.slots import Slots
 from chamberlain_wire.ids import TaskId
@@ -28,8 +30,9 @@ _END_S: Final = 2.0
 class Recall:
     """The user endpoint's side. Thread-safe; it has a thread of its own."""
 
-    def __init__(self, meeting: Meeting) -> None:
+    def __init__(self, meeting: Meeting, *, beat_s: float = lifeline.BEAT_S) -> None:
         self._meeting = meeting
+        self._beat_s = beat_s
         self._calls: queue.SimpleQueue[tuple[TaskId, bool] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -81,10 +84,10 @@ class Recall:
         wanted: dict[TaskId, None] = {}
         while True:
             try:
-                call = self._calls.get(timeout=_AGAIN_S if wanted else None)
+                call = self._calls.get(timeout=_AGAIN_S if wanted else self._beat_s)
             except queue.Empty:
-                for task_id in wanted:
-                    out.send(task_id.encode())
+                for order in wanted or [""]:
+                    out.send(order.encode())
                 continue
             if call is None:
                 return
@@ -96,19 +99,30 @@ class Recall:
                 wanted.pop(task_id, None)
 
 
-def listen(url: str, certificates: str | None, slots: Slots) -> None:
-    """Do what is told at `url`, in a thread of this pool."""
+def listen(url: str, certificates: str | None, slots: Slots | None, *, lease_s: float) -> None:
+    """Do what is told at `url`, in a thread of this pool.
+
+    Args:
+        slots: None: only hear whether somebody is there.
+        lease_s: end this process after so long a silence, once something was heard.
+    """
     threading.Thread(
-        target=_listen, args=(url, certificates, slots), name="recall", daemon=True
+        target=_listen, args=(url, certificates, slots, lease_s), name="recall", daemon=True
     ).start()
 
 
-def _listen(url: str, certificates: str | None, slots: Slots) -> None:
+def _listen(url: str, certificates: str | None, slots: Slots | None, lease_s: float) -> None:
     import zmq
     from parsl import curvezmq
 
     orders = curvezmq.ClientContext(certificates).socket(zmq.SUB)
     orders.setsockopt(zmq.SUBSCRIBE, b"")
     orders.connect(url)
-    while True:
-        slots.recall(orders.recv().decode("ascii", "replace"))
+    # A site's firewall may let nothing of this through: then Parsl's own heartbeats must do.
+    wait_ms = None
+    while orders.poll(wait_ms):
+        wait_ms = round(lease_s * 1000)
+        order = orders.recv().decode("ascii", "replace")
+        if order and slots is not None:
+            slots.recall(order)
+    lifeline.end_pool(lease_s)

@@ -178,8 +178,9 @@ class Starts:
         return told
 
     def _command(self, meeting: Meeting, block: str) -> str:
-        start = (worker_python(self._config, sys.executable), *_POOL)
-        command = pool_command(self._config, meeting, block=block, start=start)
+        python = worker_python(self._config, sys.executable)
+        pool = pool_command(self._config, meeting, block=block, start=_POOL)
+        command = f"{python} {pool}"
         return in_container(self._config, command, run_dir=self._run_dir)
 
     def _pause(self, error: SchedulerSilentError) -> None:

@@ -286,7 +286,7 @@ def warm() -> None:
     _facts("")
 
 
-def knock(_buffer: bytes) -> tuple[str, int]:
-    """Answer from a worker that has just connected: its host and process id."""
+def knock(_buffer: bytes) -> tuple[str, int, str | None]:
+    """Answer from a worker that has just connected: its host, process id and our version there."""
     warm()
-    return platform.node(), os.getpid()
+    return platform.node(), os.getpid(), _version("chamberlain")

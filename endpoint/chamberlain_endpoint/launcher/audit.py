@@ -33,13 +33,14 @@ class Entry:
 
     Attributes:
         action: `start`, `admit`, `launch`, `session`, `silence`, `stop`, `ended`, `mapping`,
-            `audit`, `leave`; `task` for a claim.
+            `audit`, `leave`, `sweep`; `task` for a claim.
         decision: `granted`, `refused`, or `noted` where nothing was asked.
         command: id of the assertion.
         identity: id of the effective identity.
         source: network address of the caller, as the hub saw it.
         outcome: how a user endpoint ended: `clean`, `failed`, `killed` or `never ran`; what
-            happened to a task; `opened` for a session.
+            happened to a task; `opened` for a session; `begun`, `clean` or `jobs left` for a sweep
+            of batch jobs.
         reason: the rule that matched, why it was refused, or how it ended.
         by: whose claim it is; empty: the launcher's own knowledge.
         code_sha256: of a function's packed code, 64 hex digits.

@@ -20,13 +20,15 @@ from typing import Final
 
 from chamberlain_endpoint.identity.assertion import AssertionDesk, UsedIds
 from chamberlain_endpoint.launcher import config, lifeline, preflight
-from chamberlain_endpoint.launcher.audit import AuditLog, Entry
+from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
+from chamberlain_endpoint.launcher.runtime.sweep_records import SweepRecords
+from chamberlain_endpoint.launcher.runtime.sweeping import SweepingRuntime
 from chamberlain_endpoint.launcher.server import Server
 from chamberlain_endpoint.launcher.settings import (
     LauncherSettings,
@@ -34,6 +36,7 @@ from chamberlain_endpoint.launcher.settings import (
     OnWriteFailure,
     RuntimeKind,
 )
+from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_endpoint.launcher.task_audit import TaskAudit
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
@@ -93,6 +96,27 @@ def _usual_runtime(loop: Loop, settings: LauncherSettings) -> Runtime:
     return ContainerRuntime(loop, settings, processes if may_fall_back else None)
 
 
+def _sweeping(
+    loop: Loop, settings: LauncherSettings, inner: Runtime, audit: AuditLog
+) -> SweepingRuntime:
+    def note(spec: LaunchSpec, outcome: str, reason: str) -> None:
+        entry = Entry("sweep", "noted", endpoint=settings.endpoint_id, outcome=outcome)
+        account = spec.account
+        with contextlib.suppress(AuditError):  # the log has told of it
+            audit.note(
+                replace(
+                    entry,
+                    command=spec.command,
+                    user_endpoint=spec.user_endpoint,
+                    account=account.uname,
+                    uid=account.uid,
+                    reason=reason,
+                )
+            )
+
+    return SweepingRuntime(loop, inner, SweepRecords(settings.state_dir / "sweeps.json"), note)
+
+
 def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
     settings = ready.settings
     _raise_open_files()
@@ -107,7 +131,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
         loop = Loop()
         stack.callback(loop.close)
         tasks = _task_audit(loop, settings, stack)
-        runtime = make_runtime(loop, settings)
+        runtime = _sweeping(loop, settings, make_runtime(loop, settings), audit)
         stack.callback(runtime.close)
 
         def note_mapping(fault: str) -> None:

@@ -44,6 +44,7 @@ class LaunchSpec:
         image: name of the image that the site's template chose; empty is the usual one.
         pam: the session to open around it.
         tells_tasks: its standard output are records of its tasks (`chamberlain_wire.claims`).
+        may_have_jobs: its nodes come from a scheduler, so jobs of its may outlive it.
     """
 
     user_endpoint: str
@@ -56,6 +57,7 @@ class LaunchSpec:
     image: str = ""
     pam: PamSettings = field(default_factory=PamSettings)
     tells_tasks: bool = False
+    may_have_jobs: bool = False
 
 
 def build(
@@ -100,7 +102,14 @@ def build(
         image=image,
         pam=settings.pam,
         tells_tasks=settings.audit_tasks,
+        may_have_jobs=_may_have_jobs(config),
     )
+
+
+def _may_have_jobs(config: dict[str, Any]) -> bool:
+    engine = config.get("engine")
+    provider = engine.get("provider") if type(engine) is dict else None
+    return type(provider) is dict and provider.get("type") != "LocalProvider"
 
 
 def _object(text: str, what: str) -> dict[str, Any]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from chamberlain_endpoint.rendered.settled_nodes import LocalProvider, Provider
+from chamberlain_endpoint.rendered.settled_nodes import (
+    BatchProvider,
+    CloudProvider,
+    LocalProvider,
+    Provider,
+)
 from chamberlain_endpoint.scheduler.port import Blocks
 
 
@@ -23,9 +28,26 @@ def make_blocks(
         from chamberlain_endpoint.scheduler.local import LocalBlocks
 
         return LocalBlocks(config, run_dir=run_dir, tie=tie)
-    from chamberlain_endpoint.scheduler.batch import BatchBlocks
+    return _noted(config, run_dir=run_dir, name=name)
 
-    return BatchBlocks(config, run_dir=run_dir, name=name)
+
+def _noted(config: BatchProvider | CloudProvider, *, run_dir: Path, name: str) -> Blocks:
+    from chamberlain_endpoint.scheduler import job_notes
+    from chamberlain_endpoint.scheduler.batch import BatchBlocks
+    from chamberlain_endpoint.scheduler.noted import NotedBlocks, NotedProvider
+
+    folder = job_notes.place(name)
+    notes = job_notes.JobNotes(folder, config.type, str(getattr(config, "clusters", None) or ""))
+    # Names that only this life of the user endpoint gives: another one's are never ended.
+    signature = f"{name}.{notes.generation}"
+
+    def make() -> NotedProvider:
+        from chamberlain_endpoint.scheduler.parsl_nodes import make_provider
+
+        return NotedProvider(make_provider(config, name=signature, script_dir=run_dir), notes)
+
+    blocks = BatchBlocks(config, run_dir=run_dir, name=signature, make=make)
+    return NotedBlocks(blocks, notes, folder, name)
 
 
 def is_elsewhere(config: Provider) -> bool:

@@ -21,6 +21,7 @@ from chamberlain_endpoint.rendered.settled_nodes import (
     KubernetesProvider,
     Launcher,
 )
+from chamberlain_endpoint.scheduler.job_notes import PREFIX
 from chamberlain_endpoint.scheduler.port import BlockRefusedError
 
 _WHERE: Final = {
@@ -35,9 +36,6 @@ _WHERE: Final = {
     "AzureProvider": "parsl.providers.azure.azure",
     "GoogleCloudProvider": "parsl.providers.googlecloud.googlecloud",
 }
-PREFIX: Final = "chamberlain"
-"""What the name of each of our jobs begins with."""
-
 _LINES: Final = {
     # A block that was lost with its node is replaced by us; put back as well, it would be two.
     "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",

@@ -65,9 +65,13 @@ class Claims:
         """The engine has it."""
         self._note(What.STARTED, task_id)
 
-    def ended(self, task_id: TaskId, what: What) -> None:
-        """Nothing more will happen to it."""
-        self._note(what, task_id)
+    def ended(self, task_id: TaskId, what: What, job: str = "") -> None:
+        """Nothing more will happen to it.
+
+        Args:
+            job: the batch job that it ran in, as the worker told; empty: none, or not known.
+        """
+        self._note(what, task_id, job)
         self._about.pop(task_id, None)
 
     def forget(self, task_id: TaskId) -> None:
@@ -107,14 +111,16 @@ class Claims:
         self._waiting.clear()
         self._about.clear()
 
-    def _note(self, what: What, task_id: TaskId) -> None:
+    def _note(self, what: What, task_id: TaskId, job: str = "") -> None:
         if self._fd is None:
             return
         if len(self._waiting) >= _MOST_WAITING * claims.RECORD_BYTES:
             self._missed += 1
             return
         function, code = self._about.get(task_id, ("", ""))
-        record = claims.pack(Claim(what, task_id, function, code, missed=self._missed))
+        record = claims.pack(
+            Claim(what, task_id, function, code, claims.job_that_fits(job), missed=self._missed)
+        )
         self._missed = 0
         self._waiting += record
 

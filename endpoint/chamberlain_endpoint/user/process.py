@@ -16,7 +16,7 @@ from typing import Final
 from chamberlain_endpoint.engine.choose import make_engine, tasks_above
 from chamberlain_endpoint.engine.port import Engine, Rules
 from chamberlain_endpoint.rendered import settled
-from chamberlain_endpoint.user import journal, task_time
+from chamberlain_endpoint.user import earlier_jobs, journal, task_time
 from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.control import Control
 from chamberlain_endpoint.user.heartbeat import Heartbeat
@@ -31,6 +31,7 @@ from chamberlain_endpoint.user.work import Terms
 from chamberlain_wire.allowed import AllowList
 from chamberlain_wire.broker.port import Broker, BrokerError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
+from chamberlain_wire.limits import EXIT_JOBS_LEFT
 from chamberlain_wire.logs import Secret
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def _serve(
         _watch(lease, order, inbox, setup)
         setup.run("endpoint_setup", config.endpoint_setup)
         ledger.open()
+        earlier_jobs.remove(order.user_endpoint)
         engine = make_engine(config.engine, run_dir=folder / "engine", name=order.user_endpoint)
         engine.start(inbox.put)
         log.info(
@@ -101,6 +103,8 @@ def _serve(
         ledger.close()
     Shell(folder).run("endpoint_teardown", config.endpoint_teardown)
     log.info("user endpoint left", extra={"event": "endpoint.left", "code": int(code)})
+    if code is Exit.LEFT and earlier_jobs.are_left(order.user_endpoint):
+        return EXIT_JOBS_LEFT, earlier_jobs.JobsLeftError()
     refused = code is Exit.BROKER_REFUSED
     return code, BrokerError(public="The broker refused the credential.") if refused else None
 

@@ -12,7 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from chamberlain_wire.broker.port import Broker, LinkLostError, Outgoing
+from chamberlain_wire.claims import What
 from chamberlain_wire.codec import decode, encode
+from chamberlain_wire.details import usage_of
 from chamberlain_wire.errors import ErrorCode, InvalidMessageError
 from chamberlain_wire.ids import TaskId
 from chamberlain_wire.messages import ErrorDetails, QueueInfo, Result
@@ -121,12 +123,18 @@ def _answer(task_id: TaskId, future: Future[None]) -> Confirmed | Unconfirmed:
     return Unconfirmed(task_id, link_lost)
 
 
-def is_failure(body: bytes) -> bool:
-    """Tell whether the encoded result `body` is that of a task that failed."""
+def told_by(body: bytes) -> tuple[What, str]:
+    """Return how the task of the encoded result `body` ended, and the batch job it ran in.
+
+    The job is empty where the worker named none.
+    """
     try:
-        return decode(body, Result).error_details is not None
+        result = decode(body, Result)
     except InvalidMessageError:
-        return True
+        return What.FAILED, ""
+    used = usage_of(result)
+    what = What.ENDED if result.error_details is None else What.FAILED
+    return what, used.job_id if used is not None else ""
 
 
 def failure(

@@ -25,7 +25,7 @@ from chamberlain_endpoint.user.cancels import Cancels
 from chamberlain_endpoint.user.claims import Claims
 from chamberlain_endpoint.user.ledger import Ledger, Mark, Turn
 from chamberlain_endpoint.user.pace import Pace
-from chamberlain_endpoint.user.results import Results, failure, is_failure
+from chamberlain_endpoint.user.results import Results, failure, told_by
 from chamberlain_endpoint.user.started import Started
 from chamberlain_endpoint.user.tasks import Tasks
 from chamberlain_wire.allowed import AllowList
@@ -156,8 +156,8 @@ class Work:
             turn.ended += 1
             if not self._cancels.settle(task_id, turn, CancelOutcome.LATE):
                 turn.finished[task_id] = report.body
-                what = What.FAILED if is_failure(report.body) else What.ENDED
-                self._claims.ended(task_id, what)
+                what, job = told_by(report.body)
+                self._claims.ended(task_id, what, job)
 
     def lost(self, report: Lost, turn: Turn) -> None:
         """Take the death of a task's worker: try again where that is allowed, else end it."""

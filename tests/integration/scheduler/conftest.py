@@ -11,7 +11,7 @@ import pytest
 
 STAND_IN = """\
 #!{python}
-import os, pathlib, re, signal, subprocess, sys
+import getpass, os, pathlib, re, signal, subprocess, sys
 jobs = pathlib.Path({jobs!r})
 me = pathlib.Path(sys.argv[0]).name
 
@@ -36,8 +36,14 @@ if me == "sbatch":
          sys.argv[1], out, err, str(rc)],
         start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
+    (jobs / (job + ".name")).write_text(re.search("^#SBATCH --job-name=(.*)$", text, re.M)[1])
     (jobs / (job + ".pid")).write_text(str(run.pid))
     print("Submitted batch job " + job)
+elif me == "squeue" and "-j" not in sys.argv:
+    for pid in jobs.glob("*.pid"):
+        if state(pid.stem) == "RUNNING":
+            name = (jobs / (pid.stem + ".name")).read_text()
+            print(pid.stem, "RUNNING", getpass.getuser(), name)
 elif me == "squeue":
     for job in sys.argv[sys.argv.index("-j") + 1].split(","):
         print(job + "|" + state(job).split()[0] + "|None|")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,14 @@ def test_a_task_runs_in_a_job_and_the_job_is_cancelled_at_the_end(
     one = started(tmp_path)
     try:
         name = one.call(job_of_the_worker)
-        assert name.startswith(f"chamberlain.{NAME}.0.")
+        # Whose it is, in which of its lives, and which block.
+        assert re.fullmatch(rf"chamberlain\.{NAME}\.[0-9a-f]{{8}}\.0\.[0-9.]+", name)
         assert one.engine.status().more["provider_type"] == "SlurmProvider"
     finally:
         one.engine.stop()
     assert (jobs / "1.cancelled").exists()
+    # The scheduler has said that none is left, so nothing is noted any more.
+    assert not (tmp_path / "home" / ".chamberlain" / "jobs" / NAME).exists()
     # What other hosts must see is below the home, and nobody else may look at it.
     assert (tmp_path / "home" / ".chamberlain" / "engines" / NAME / "blocks").is_dir()
     assert not (tmp_path / "local").exists()

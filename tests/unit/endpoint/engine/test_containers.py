@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,20 @@ def test_what_cannot_be_started_is_refused(changes: dict[str, Any], sentence: st
     with pytest.raises(rendered.ConfigInvalidError) as refused:
         htex(**changes)
     assert sentence in refused.value.public
+
+
+def test_worker_init_may_choose_the_interpreter() -> None:
+    provider = {"type": "LocalProvider", "worker_init": "source ~/venv/bin/activate"}
+    chosen = worker_python(htex(provider=provider), "/our/venv/bin/python")
+    for given, python in (
+        ({}, "/our/venv/bin/python3"),
+        ({"VIRTUAL_ENV": "/their env"}, "/their env/bin/python3"),
+        ({"CONDA_PREFIX": "/conda"}, "/conda/bin/python3"),
+        ({"CHAMBERLAIN_PYTHON": "/x/py", "VIRTUAL_ENV": "/v"}, "/x/py"),
+    ):
+        words = ["/bin/sh", "-c", f"printf %s {chosen}"]
+        said = subprocess.run(words, env=given, capture_output=True, text=True, check=True)
+        assert said.stdout == python
+    assert worker_python(htex(), "/our/venv/bin/python") == "/our/venv/bin/python"
+    # A place whose name a shell would read otherwise is taken as it is.
+    assert worker_python(htex(provider=provider), "/our $x/bin/python") == "'/our $x/bin/python'"

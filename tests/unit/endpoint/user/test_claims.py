@@ -150,11 +150,27 @@ def test_a_launcher_that_hangs_up_is_told_nothing_more() -> None:
     assert out.due_at == float("inf")
 
 
-def test_a_failed_result_is_told_from_a_good_one(endpoint: Endpoint, pipe: tuple[int, int]) -> None:
-    from chamberlain_endpoint.user.results import is_failure
+def test_a_result_tells_how_its_task_ended_and_in_which_job(
+    endpoint: Endpoint, pipe: tuple[int, int]
+) -> None:
+    from chamberlain_endpoint.user.results import told_by
 
     task_id = TaskId(new_id())
-    details = ErrorDetails(code=ErrorCode.REMOTE_EXECUTION, user_message="no")
-    assert is_failure(encode(Result(task_id=task_id, data="no", error_details=details)))
-    assert not is_failure(encode(Result(task_id=task_id, data="fine")))
-    assert is_failure(b"rubbish")
+    failed = ErrorDetails(code=ErrorCode.REMOTE_EXECUTION, user_message="no")
+    used = {"usage": {"job_id": "4242.pbs", "hostname": "node1"}}
+    good = Result(task_id=task_id, data="fine", details=used)
+    bad = Result(task_id=task_id, data="no", error_details=failed, details=used)
+    assert told_by(encode(good)) == (What.ENDED, "4242.pbs")
+    assert told_by(encode(bad)) == (What.FAILED, "4242.pbs")
+    assert told_by(encode(Result(task_id=task_id, data="fine"))) == (What.ENDED, "")
+    assert told_by(b"rubbish") == (What.FAILED, "")
+
+
+def test_a_job_that_a_worker_made_up_still_fits_its_place(pipe: tuple[int, int]) -> None:
+    heard, told = pipe
+    out = Claims(told)
+    task_id = TaskId(new_id())
+    out.ended(task_id, What.ENDED, "12; rm -rf / \n" + "x" * 100)
+    out.flush()
+    claim = claims.unpack(os.read(heard, claims.RECORD_BYTES))
+    assert claim.job == "12__rm_-rf____" + "x" * 18
