@@ -28,10 +28,15 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     # For who looks for a fault, everything is as Parsl made it, and logged.
     orders = _taken_out(arguments)
+    memory = None
     if name == "pool" and "--debug" not in arguments:
         quiet_workers()
-        _fork_workers(orders)
+        memory = _fork_workers(orders)
     open_lazily()
+    if name == "pool" and "--enable_mpi_mode" in arguments:
+        from chamberlain_endpoint.engine import mpi_nodes
+
+        mpi_nodes.stand_in(memory)
     sys.argv[:] = [name, *arguments]
     runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
 
@@ -55,7 +60,7 @@ def _taken_out(arguments: list[str]) -> tuple[str, str | None] | None:
     return url, None if certificates == "None" else certificates
 
 
-def _fork_workers(orders: tuple[str, str | None] | None) -> None:
+def _fork_workers(orders: tuple[str, str | None] | None) -> slots.Slots | None:
     context = DirectContext()
     memory = None
     if orders is not None:
@@ -72,6 +77,7 @@ def _fork_workers(orders: tuple[str, str | None] | None) -> None:
     parsl.multiprocessing.SpawnContext = context  # type: ignore[assignment]
     if orders is not None and memory is not None:
         recall.listen(*orders, memory)
+    return memory
 
 
 if __name__ == "__main__":
