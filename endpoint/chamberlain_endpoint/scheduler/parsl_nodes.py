@@ -38,6 +38,7 @@ _WHERE: Final = {
 PREFIX: Final = "chamberlain"
 """What the name of each of our jobs begins with."""
 
+_MOST_WORDS: Final = 2_000
 _LINES: Final = {
     # A block that was lost with its node is replaced by us; put back as well, it would be two.
     "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",
@@ -112,9 +113,17 @@ def bounded(kind: Any) -> Any:
                 # Asked when the provider is made, to choose how to ask for states; we do not.
                 return 1, "", ""
             limit_s = timeout or self.cmd_timeout
-            return super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+            answer = super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+            self.last_answer = answer
+            return answer
 
     return Bounded
+
+
+def last_words(provider: Any) -> str:
+    """Return what the program printed that Parsl's `provider` ran last, on one line."""
+    _, out, err = getattr(provider, "last_answer", (0, "", ""))
+    return " ".join(f"{err or out}".split())[:_MOST_WORDS]
 
 
 def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | CloudProvider:
