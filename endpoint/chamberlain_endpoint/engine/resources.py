@@ -57,7 +57,7 @@ def launcher_options(given: Any, *, allowed: Sequence[str]) -> str:
     while rest:
         word = rest.pop(0)
         name, is_set, value = word.partition("=")
-        if word in allowed:
+        if word in allowed and "*" not in word:
             continue
         if is_set and f"{name}=*" in allowed and _VALUE.fullmatch(value):
             continue

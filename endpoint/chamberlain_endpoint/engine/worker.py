@@ -108,7 +108,9 @@ def _run_limited(job: Job, limit: time_limit.Limit) -> bytes:
 
 def refused(packed: bytes, said: str) -> bytes:
     """Return the Result of a packed job that cannot run here; `said` tells the caller why."""
-    return _unrun(_jobs.decode(packed), _error(ErrorCode.SEMANTICALLY_INVALID, said), time.time_ns())
+    return _unrun(
+        _jobs.decode(packed), _error(ErrorCode.SEMANTICALLY_INVALID, said), time.time_ns()
+    )
 
 
 def task_of(packed: bytes) -> str:

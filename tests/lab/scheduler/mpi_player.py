@@ -84,9 +84,7 @@ class Player:
         """Return how many ranks with `mark` have begun."""
         return len([*Path(self._programs, "marks").glob(f"{mark}.*")])
 
-    def stubborn(
-        self, mark: str, asked: dict[str, Any] | None = None, **more: Any
-    ) -> Future[Any]:
+    def stubborn(self, mark: str, asked: dict[str, Any] | None = None, **more: Any) -> Future[Any]:
         """Run two ranks that do not end when they are told to."""
         return self.submit(STUBBORN.replace("{mark}", mark), TWO | (asked or {}), **more)
 

@@ -72,9 +72,7 @@ def told(
         "programs": programs,
     }
     words = ["env", "HOME=/tmp", str(WHERE / "bin/python"), f"{programs}/mpi_player.py"]
-    done = two_nodes.run(
-        HUB, words, user="nobody", given=json.dumps(question), limit_s=LIMIT_S
-    )
+    done = two_nodes.run(HUB, words, user="nobody", given=json.dumps(question), limit_s=LIMIT_S)
     yield json.loads(done.stdout) | {"launcher": request.param}
     for mark in (two_nodes.share / "mpi/marks").iterdir():
         mark.unlink()
@@ -89,7 +87,9 @@ def queue(lab: Lab) -> str:
 
 def test_ranks_on_two_nodes_are_one_world_of_the_callers_account(told: Told) -> None:
     lines = sorted(told["ring"]["stdout"].splitlines())
-    seen = [re.fullmatch(r"rank (\d) of 4: sum 10 on (\w+) uid 1001 job (\d+)", one) for one in lines]
+    seen = [
+        re.fullmatch(r"rank (\d) of 4: sum 10 on (\w+) uid 1001 job (\d+)", one) for one in lines
+    ]
     assert [one and one[2] for one in seen] == ["node1", "node1", "node2", "node2"]
     assert len({one[3] for one in seen if one}) == 1
     assert told["ring"]["returncode"] == 0

@@ -20,9 +20,7 @@ BOTH = "node1,node2"
 WANTED = {
     "100": Said(RUNNING, node=BOTH),
     "101": Said(QUEUED, "Insufficient amount of resource: ncpus (R: 4 A: 0 T: 8)"),
-    "102": Said(
-        QUEUED, "Can Never Run: Insufficient amount of resource: ncpus (R: 400 A: 8 T: 8)"
-    ),
+    "102": Said(QUEUED, "Can Never Run: Insufficient amount of resource: ncpus (R: 400 A: 8 T: 8)"),
     "103": Said(QUEUED, "JobHeldUser"),
     "104": Said(QUEUED, "JobHeldAdmin"),
     "105": Said(QUEUED, "JobHoldMaxRequeue"),
