@@ -25,7 +25,7 @@ def main() -> int:
     program, *words = sys.argv
     if os.path.basename(program) == "qselect":  # noqa: PTH119 - one word
         user = words[words.index("-u") + 1]
-        print(*said("squeue", "-h", "-u", user, "-o", "%A").split(), sep="\n")
+        sys.stdout.write(said("squeue", "-h", "-u", user, "-o", "%A"))
         return 0
     if "-f" not in words:
         os.execv(THEIRS, [THEIRS, *words])  # noqa: S606 - no shell is wanted
@@ -35,10 +35,10 @@ def main() -> int:
     # Without -x, PBS does not tell of ended jobs.
     if "-x" not in words:
         known = {one: fields for one, fields in known.items() if fields["job_state"] != "F"}
-    print(json.dumps({"timestamp": 0, "Jobs": known}) if "json" in words else as_text(known))
+    sys.stdout.write(json.dumps({"Jobs": known}) if "json" in words else as_text(known))
     for one in ids:
         if one not in known:
-            print(f"qstat: Unknown Job Id {one}", file=sys.stderr)
+            sys.stderr.write(f"qstat: Unknown Job Id {one}\n")
     return 0 if len(known) == len(ids) else UNKNOWN
 
 
@@ -80,7 +80,7 @@ def as_text(jobs: dict[str, dict[str, Any]]) -> str:
         for key, value in fields.items():
             inner = value.items() if isinstance(value, dict) else [("", value)]
             lines += [f"    {f'{key}.{name}'.rstrip('.')} = {text}" for name, text in inner]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def said(*words: str) -> str:

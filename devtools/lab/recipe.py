@@ -71,7 +71,7 @@ mountpoint -q "$one" && mount -o remount,bind,rw "$one"; done; true'
 [Install]
 WantedBy=sysinit.target
 """,
-        # nspawn shows the network devices of the lab, not this host's: MPI would find none of its own.
+        # nspawn shows the network devices of the lab, not this host's: MPI would find none.
         "etc/systemd/system/lab-sysfs.service": """\
 [Unit]
 Description=Show this host's own network devices in /sys

@@ -1,4 +1,4 @@
-"""One rank of an MPI program, on Debian's MPICH without a compiler: `mpi_rank.py ring|span|stubborn`.
+"""One rank of an MPI program, on Debian's MPICH without a compiler.
 
 `ring`: all ranks add up their numbers; each prints the sum and where it runs.
 `span SECONDS FILE`: prints when it began and ended, by the clock that all hosts of the lab share.

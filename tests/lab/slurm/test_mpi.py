@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.slurm.conftest import TEMPLATE, Slurm
 
 from devtools.lab import rollout
-from devtools.lab.lab import Lab
 from devtools.lab.plan import HUB, LOGIN
-from devtools.lab.rollout import ENDPOINT, ENDPOINT_UNIT, HUB_URL, Site
+from devtools.lab.rollout import ENDPOINT_UNIT, HUB_URL
 from devtools.lab.software import WHERE
-from devtools.processes import wait_until
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -25,10 +24,10 @@ pytestmark = [
 ]
 LIMIT_S = 300.0
 GONE_S = 60.0
-TEMPLATE = """\
+MPI_TEMPLATE = """\
 engine:
   type: GlobusMPIEngine
-  mpi_launcher: {{ LAUNCHER }}
+  mpi_launcher: {{ LABEL }}
   max_workers_per_block: 4
   provider:
     type: SlurmProvider
@@ -39,50 +38,52 @@ engine:
     launcher:
       type: SimpleLauncher
 """
-SCHEMA = {"type": "object", "properties": {"LAUNCHER": {"enum": ["srun", "mpiexec"]}}}
 Told = Mapping[str, Any]
 
 
+@pytest.fixture
+def stopped() -> None:
+    """These tests share what was played once; nobody is stopped in between."""
+
+
 @pytest.fixture(scope="module")
-def programs(two_nodes: Lab, cluster: Site) -> str:
-    """The endpoint with an engine for MPI, and a folder with the programs that all hosts see."""
-    folder = two_nodes.share / "mpi"
+def programs(slurm: Slurm) -> Iterator[str]:
+    """The endpoint with an engine for MPI, and a folder with programs that all hosts see."""
+    before = slurm.run("cat", TEMPLATE, host=LOGIN)
+    folder = slurm.lab.share / "mpi"
     (folder / "marks").mkdir(parents=True, exist_ok=True)
     (folder / "marks").chmod(0o777)
     for name in ("mpi_rank.py", "mpi_player.py"):
         (folder / name).write_text((Path(__file__).parent / name).read_text())
-    where = f"/etc/chamberlain/{ENDPOINT}/user_config_"
-    rollout.put(two_nodes, LOGIN, f"{where}template.yaml.j2", TEMPLATE, mode="0644")
-    rollout.put(two_nodes, LOGIN, f"{where}schema.json", json.dumps(SCHEMA), mode="0644")
-    two_nodes.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
-    rollout.wait_online(two_nodes, cluster)
-    return "/srv/lab/mpi"
+    use(slurm, MPI_TEMPLATE)
+    yield "/srv/lab/mpi"
+    use(slurm, before)
+
+
+def use(slurm: Slurm, template: str) -> None:
+    """Have the hub know at once that user endpoints are made of another template."""
+    rollout.put(slurm.lab, LOGIN, TEMPLATE, template, mode="0644")
+    slurm.run("systemctl", "restart", ENDPOINT_UNIT, host=LOGIN)
+    rollout.wait_online(slurm.lab, slurm.site)
 
 
 @pytest.fixture(scope="module", params=["mpiexec", "srun"])
-def told(
-    request: pytest.FixtureRequest, two_nodes: Lab, cluster: Site, programs: str
-) -> Iterator[Told]:
+def told(request: pytest.FixtureRequest, slurm: Slurm, programs: str) -> Iterator[Told]:
     """What alice saw of all that `mpi_player` does; afterwards no job is left."""
     question = {
-        "endpoint": cluster.endpoint_id,
+        "endpoint": slurm.site.endpoint_id,
         "hub": HUB_URL,
-        "token": cluster.tokens[rollout.person("alice")],
-        "options": {"LAUNCHER": request.param},
+        "token": slurm.site.tokens[rollout.person("alice")],
+        "options": {"LABEL": request.param},
         "programs": programs,
     }
     words = ["env", "HOME=/tmp", str(WHERE / "bin/python"), f"{programs}/mpi_player.py"]
-    done = two_nodes.run(HUB, words, user="nobody", given=json.dumps(question), limit_s=LIMIT_S)
+    done = slurm.lab.run(HUB, words, user="nobody", given=json.dumps(question), limit_s=LIMIT_S)
     yield json.loads(done.stdout) | {"launcher": request.param}
-    for mark in (two_nodes.share / "mpi/marks").iterdir():
+    for mark in (slurm.lab.share / "mpi/marks").iterdir():
         mark.unlink()
-    two_nodes.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
-    assert wait_until(lambda: queue(two_nodes) == "", GONE_S)
-    rollout.wait_online(two_nodes, cluster)
-
-
-def queue(lab: Lab) -> str:
-    return lab.run(HUB, ["squeue", "--noheader"]).stdout
+    slurm.stop_all()
+    slurm.wait_empty()
 
 
 def test_ranks_on_two_nodes_are_one_world_of_the_callers_account(told: Told) -> None:
