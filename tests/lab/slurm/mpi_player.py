@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chamberlain import ChamberlainError, Client, Executor, MPIFunction
+from chamberlain_endpoint.engine import public_names
 
 LIMIT_S = 150.0
 STUBBORN = "python3 {programs}/mpi_rank.py stubborn {programs}/marks/{mark}"
@@ -45,6 +46,7 @@ class Player:
             "shell_in_options": self.end(self.ring(TWO | {"launcher_options": "$(id)"})),
             "failing": self.end(self.submit("sh -c 'echo out; echo err >&2; exit 3'", TWO)),
             "python": self.end(self.submit(where, None)),
+            "public": self.end(self.public()),
             "walltime": self.end(self.stubborn("walltime", walltime=2.0)),
             "after_walltime": self.end(self.submit(COUNT, TWO)),
             "task_timeout": self.end(self.stubborn("timeout", {"task_timeout_s": 2.0})),
@@ -87,6 +89,14 @@ class Player:
     def stubborn(self, mark: str, asked: dict[str, Any] | None = None, **more: Any) -> Future[Any]:
         """Run two ranks that do not end when they are told to."""
         return self.submit(STUBBORN.replace("{mark}", mark), TWO | (asked or {}), **more)
+
+    def public(self) -> Future[Any]:
+        """Submit what the public SDK makes of its MPIFunction: the name of its class, and state."""
+        public_names.offer()
+        function = public_names.MPIFunction()
+        vars(function).update(cmd="hostname", walltime=60.0, snippet_lines=10, __name__="public")
+        self._executor.resource_specification = TWO
+        return self._executor.submit(function)
 
     def ring(self, asked: dict[str, Any]) -> Future[Any]:
         """Have all ranks add up their numbers."""

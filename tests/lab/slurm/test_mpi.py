@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lab.slurm.conftest import TEMPLATE, Slurm
+from tests.lab.slurm.conftest import TEMPLATE, Slurm, restart
 
 from devtools.lab import rollout
 from devtools.lab.plan import HUB, LOGIN
-from devtools.lab.rollout import ENDPOINT_UNIT, HUB_URL
+from devtools.lab.rollout import HUB_URL
 from devtools.lab.software import WHERE
 
 pytestmark = [
@@ -51,7 +52,8 @@ def programs(slurm: Slurm) -> Iterator[str]:
     """The endpoint with an engine for MPI, and a folder with programs that all hosts see."""
     before = slurm.run("cat", TEMPLATE, host=LOGIN)
     folder = slurm.lab.share / "mpi"
-    (folder / "marks").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "marks").mkdir(parents=True)
     (folder / "marks").chmod(0o777)
     for name in ("mpi_rank.py", "mpi_player.py"):
         (folder / name).write_text((Path(__file__).parent / name).read_text())
@@ -63,8 +65,7 @@ def programs(slurm: Slurm) -> Iterator[str]:
 def use(slurm: Slurm, template: str) -> None:
     """Have the hub know at once that user endpoints are made of another template."""
     rollout.put(slurm.lab, LOGIN, TEMPLATE, template, mode="0644")
-    slurm.run("systemctl", "restart", ENDPOINT_UNIT, host=LOGIN)
-    rollout.wait_online(slurm.lab, slurm.site)
+    restart(slurm.lab, slurm.site)
 
 
 @pytest.fixture(scope="module", params=["mpiexec", "srun"])
@@ -126,6 +127,12 @@ def test_a_python_function_has_a_node_and_the_prefix(told: Told) -> None:
     found = told["python"]["result"]
     assert (found["USER"], found["PARSL_NUM_NODES"]) == ("alice", "1")
     assert found["PARSL_MPI_PREFIX"].startswith(f"{told['launcher']} ")
+
+
+def test_an_mpi_function_of_the_public_sdk_runs_as_well(told: Told) -> None:
+    public = told["public"]
+    assert (public["returncode"], sorted(public["stdout"].split())) == (0, ["node1", "node2"])
+    assert public["cmd"] == "$PARSL_MPI_PREFIX hostname"
 
 
 @pytest.mark.parametrize("how", ["walltime", "task_timeout"])

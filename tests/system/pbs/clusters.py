@@ -23,7 +23,10 @@ HOST_VARIABLE: Final = "CHAMBERLAIN_PBS_HOST"
 USER_VARIABLE: Final = "CHAMBERLAIN_PBS_USER"
 QUEUE_VARIABLE: Final = "CHAMBERLAIN_PBS_QUEUE"
 _PLAYER: Final = Path(__file__).with_name("pbs_player.py")
-_SSH: Final = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
+_SSH: Final = (
+    *("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+    *("-o", "StrictHostKeyChecking=accept-new"),
+)
 _STAND_IN: Final = ROOT / "devtools/lab/pbs_stand_in.py"
 _SHELL_LIMIT_S: Final = 600.0
 
