@@ -51,6 +51,8 @@ class Player:
             "after_walltime": self.end(self.submit(COUNT, TWO)),
             "task_timeout": self.end(self.stubborn("timeout", {"task_timeout_s": 2.0})),
             "after_task_timeout": self.end(self.submit(COUNT, TWO)),
+            "worker_lost": self.lose_worker(),
+            "after_worker_lost": self.end(self.submit(COUNT, TWO)),
             "cancelled": self.cancel(),
         }
 
@@ -61,6 +63,12 @@ class Player:
         self.await_ranks("span")
         spans.append(self.submit(SPAN.replace("{seconds}", "0.1"), TWO))
         return [self.end(span) for span in spans]
+
+    def lose_worker(self) -> dict[str, Any]:
+        """Have a function start ranks, and die with its worker while they run."""
+        self._executor.resource_specification = TWO
+        command = STUBBORN.format(programs=self._programs, mark="lost")
+        return self.end(self._executor.submit(start_and_die, command, f"{self._programs}/marks"))
 
     def cancel(self) -> dict[str, Any]:
         """Cancel a task that runs, and one that waits for its nodes."""
@@ -118,6 +126,20 @@ class Player:
         except ChamberlainError as error:
             return {"error": error.public}
         return vars(result) if hasattr(result, "returncode") else {"result": result}
+
+
+def start_and_die(command: str, marks: str) -> None:
+    """Start `command` on the task's nodes; die when it has begun."""
+    import os
+    import signal
+    import subprocess
+    import time
+    from pathlib import Path
+
+    subprocess.Popen(["bash", "-c", f"$PARSL_MPI_PREFIX {command}"], start_new_session=True)
+    while len([*Path(marks).glob("lost.*")]) < 2:
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def where() -> dict[str, str]:

@@ -142,6 +142,11 @@ def test_nothing_is_left_on_the_nodes_when_the_time_is_over(told: Told, how: str
     assert sorted(told[f"after_{how}"]["stdout"].split()) == ["0", "0"]
 
 
+def test_ranks_do_not_outlive_the_worker_that_started_them(told: Told) -> None:
+    assert "worker that ran the task died" in told["worker_lost"]["error"]
+    assert sorted(told["after_worker_lost"]["stdout"].split()) == ["0", "0"]
+
+
 def test_a_cancelled_task_leaves_nothing_on_the_nodes_and_one_that_waits_never_begins(
     told: Told,
 ) -> None:
