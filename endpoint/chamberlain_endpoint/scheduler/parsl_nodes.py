@@ -42,6 +42,9 @@ _MOST_WORDS: Final = 2_000
 _LINES: Final = {
     # A block that was lost with its node is replaced by us; put back as well, it would be two.
     "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",
+    # PBS and Torque have no room for a comment: their jobs have the name alone.
+    "PBSProProvider": "#PBS -r n",
+    "TorqueProvider": "#PBS -r n",
     "LSFProvider": "#BSUB -Jd chamberlain:{name}",
     "GridEngineProvider": "#$ -N chamberlain.{name}\n#$ -ac chamberlain={name}",
     "CondorProvider": 'JobBatchName = chamberlain.{name}\n+Chamberlain = "{name}"',
@@ -136,7 +139,6 @@ def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | 
     lines = _LINES.get(config.type)
     before = getattr(config, "scheduler_options", None)
     if lines is None or before is None:
-        # PBS and Torque have the name alone.
         return config
     text = f"{before.rstrip()}\n{lines.format(name=name)}".lstrip("\n")
     return msgspec.structs.replace(config, scheduler_options=text)
