@@ -40,7 +40,8 @@ SelectTypeParameters=CR_Core
 # Nodes say that they have more processors than the machine.
 SlurmdParameters=config_overrides
 ReturnToService=2
-MpiDefault=none
+# What Debian's MPICH speaks.
+MpiDefault=pmi2
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
 NodeName={nodes} CPUs=4 RealMemory=1024 State=UNKNOWN
 # Of a job whose time is over, and of one that must make room, for tests of just that.

@@ -26,6 +26,8 @@ PACKAGES: Final = (
     *("docker-registry", "skopeo"),
     # the cluster
     *("munge", "slurmctld", "slurmd", "slurm-client"),
+    # qsub and its like over Slurm, and an MPI whose mpiexec takes the words that Parsl says
+    *("slurm-wlm-torque", "mpich"),
     # ours, and Ansible's: python3-apt must be inside, or its apt module tries to fetch it
     *("python3", "python3-venv", "python3-apt", "rabbitmq-server"),
 )
@@ -66,6 +68,21 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -c 'for one in /sys/fs/cgroup /sys/fs/cgroup/*; do \
 mountpoint -q "$one" && mount -o remount,bind,rw "$one"; done; true'
+[Install]
+WantedBy=sysinit.target
+""",
+        # nspawn shows the network devices of the lab, not this host's: MPI would find none.
+        "etc/systemd/system/lab-sysfs.service": """\
+[Unit]
+Description=Show this host's own network devices in /sys
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'mkdir -p /run/lab-sys; mount -t sysfs -o ro sysfs /run/lab-sys; \
+for one in devices/virtual/net class/net; do mount --bind /run/lab-sys/$one /sys/$one; done; \
+umount /run/lab-sys'
 [Install]
 WantedBy=sysinit.target
 """,
@@ -147,7 +164,8 @@ def apply(root: Path) -> None:
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
     (units / "sysinit.target.wants").mkdir(exist_ok=True)
-    (units / "sysinit.target.wants/lab-cgroups.service").symlink_to("../lab-cgroups.service")
+    for name in ("lab-cgroups.service", "lab-sysfs.service"):
+        (units / "sysinit.target.wants" / name).symlink_to(f"../{name}")
     for name in ("subuid", "subgid"):
         with (root / "etc" / name).open("a") as ranges:
             ranges.write(_SUBORDINATE)

@@ -29,13 +29,18 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     # For who looks for a fault, everything is as Parsl made it, and logged.
     orders = _taken_out(arguments)
+    memory = None
     if name == "pool" and "--debug" not in arguments:
         quiet_workers()
-        _fork_workers(orders)
+        memory = _fork_workers(orders)
     elif orders is not None:
         open_lazily()
         orders.listen(None)
     open_lazily()
+    if name == "pool" and "--enable_mpi_mode" in arguments:
+        from chamberlain_endpoint.engine import mpi_nodes
+
+        mpi_nodes.stand_in(memory)
     sys.argv[:] = [name, *arguments]
     runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
 
@@ -76,7 +81,7 @@ def _taken_out(arguments: list[str]) -> _Orders | None:
     return _Orders(url, None if certificates == "None" else certificates, float(lease_s))
 
 
-def _fork_workers(orders: _Orders | None) -> None:
+def _fork_workers(orders: _Orders | None) -> slots.Slots | None:
     context = DirectContext()
     memory = None
     if orders is not None:
@@ -93,6 +98,7 @@ def _fork_workers(orders: _Orders | None) -> None:
     parsl.multiprocessing.SpawnContext = context  # type: ignore[assignment]
     if orders is not None:
         orders.listen(memory)
+    return memory
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from chamberlain_endpoint.engine import lifeline
 from chamberlain_endpoint.engine.meeting import Meeting
 from chamberlain_endpoint.rendered.settled import HtexEngine, MpiEngine
+
+_ANY_CORES: Final = "1e-09"
+"""A worker that waits for an MPI launcher needs no core of its own."""
 
 
 def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Iterable[str]) -> str:
@@ -16,6 +20,7 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
     Args:
         start: words that start the worker pool's program.
     """
+    is_mpi = isinstance(config, MpiEngine)
     words = [*start]
     if meeting.recall_port:
         lease_s = lifeline.lease_s(meeting.heartbeat_threshold_s)
@@ -28,8 +33,8 @@ def pool_command(config: HtexEngine, meeting: Meeting, *, block: str, start: Ite
             "--cert_dir": str(meeting.certificates),
             "--hb_period": str(meeting.heartbeat_period_s),
             "--hb_threshold": str(meeting.heartbeat_threshold_s),
-            "--cores_per_worker": str(config.cores_per_worker),
-            "--mem_per_worker": str(config.mem_per_worker),
+            "--cores_per_worker": _ANY_CORES if is_mpi else str(config.cores_per_worker),
+            "--mem_per_worker": str(None if is_mpi else config.mem_per_worker),
             "--max_workers_per_node": _optional(_most_workers(config)),
             "--prefetch_capacity": str(config.prefetch_capacity),
             "--drain_period": str(config.drain_period),

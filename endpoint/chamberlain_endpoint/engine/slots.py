@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
 from typing import Final
 
 from chamberlain_endpoint.engine.family import end_family
@@ -33,11 +34,18 @@ class Recalled(Exception):  # noqa: N818 - it is no fault
 
 
 class Slots:
-    """The memory, seen from one process."""
+    """The memory, seen from one process.
+
+    Attributes:
+        patience_s: so long may a recalled task take to end what it started.
+        not_begun: told of a recalled task that no worker runs.
+    """
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, _SIZE)
         self._next = 0
+        self.patience_s = 0.0
+        self.not_begun: Callable[[str], None] = lambda task_id: None
 
     def begin(self, rank: int, task_id: str) -> None:
         """Note that this process, the worker `rank`, runs a task.
@@ -75,6 +83,7 @@ class Slots:
             self._next = (self._next + 1) % _RECALLED
         found = self._memory.find(name, 0, _RING_AT)
         if found < 0:
+            self.not_begun(task_id)
             return False
         slot = found - found % _SLOT_BYTES
         pid = int.from_bytes(self._memory[slot : slot + _PID_BYTES])
@@ -85,7 +94,7 @@ class Slots:
         def still() -> bool:
             return self._memory[slot : slot + len(_EMPTY)] == pid.to_bytes(_PID_BYTES) + name
 
-        if not end_family(pid, task_id, still=still):
+        if not end_family(pid, task_id, still=still, patience_s=self.patience_s):
             return False
         self._memory[slot : slot + len(_EMPTY)] = _EMPTY
         return True

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from chamberlain_endpoint.engine.family import LAUNCHER_PATIENCE_S, MPI_VARIABLE, ask_to_end
 from chamberlain_endpoint.engine.port import Job
 from chamberlain_endpoint.engine.tether import become_reaper, tie
 from chamberlain_endpoint.rendered.task_timeout import VARIABLE, from_environment
@@ -145,6 +146,8 @@ def _received(line: Connection[Any, Any]) -> bytes | None:
 def _kill_all(pid: int) -> None:
     # It must not start anything while we look.
     os.kill(pid, signal.SIGSTOP)
+    if MPI_VARIABLE in os.environ:
+        ask_to_end(lambda: set(_living_below(pid)), LAUNCHER_PATIENCE_S)
     while living := _living_below(pid):
         for one in living:
             _kill(one)

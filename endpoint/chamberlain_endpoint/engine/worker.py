@@ -106,6 +106,18 @@ def _run_limited(job: Job, limit: time_limit.Limit) -> bytes:
     )
 
 
+def refused(packed: bytes, said: str) -> bytes:
+    """Return the Result of a packed job that cannot run here; `said` tells the caller why."""
+    return _unrun(
+        _jobs.decode(packed), _error(ErrorCode.SEMANTICALLY_INVALID, said), time.time_ns()
+    )
+
+
+def task_of(packed: bytes) -> str:
+    """Return the id of the task of a packed job."""
+    return _jobs.decode(packed).task_id
+
+
 def overdue(job: Job, limit: time_limit.Limit, began_ns: int) -> bytes:
     """Return the Result of a job whose thread did not end with its time."""
     error = time_limit.TimeIsUpError(

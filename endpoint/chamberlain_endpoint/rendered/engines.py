@@ -27,6 +27,7 @@ from chamberlain_endpoint.rendered.words import (
     Folder,
     Host,
     Image,
+    LauncherOption,
     ShellText,
 )
 from chamberlain_wire import strategy_names
@@ -262,14 +263,19 @@ class HtexEngine(_Htex):
 class MpiEngine(_Htex):
     """Tasks are MPI programs that share the nodes of a block.
 
+    `cores_per_worker`, `mem_per_worker` and `max_workers_per_node` mean nothing here.
+
     Attributes:
         mpi_launcher: starts a task's program.
         max_workers_per_block: tasks that share a block.
+        allowed_launcher_options: what callers may say in `launcher_options`: `--exclusive` as it
+            is, `--cpu-bind=*` with a value behind it, `-bind-to *` with the next word as value.
     """
 
     type: Literal["GlobusMPIEngine"] = "GlobusMPIEngine"
     mpi_launcher: Literal["mpiexec", "srun", "aprun"] = "mpiexec"
     max_workers_per_block: PositiveInt = 1
+    allowed_launcher_options: list[LauncherOption] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_pool_a_block(self) -> Self:

@@ -105,6 +105,7 @@ class MpiEngine(HtexEngine, frozen=True, kw_only=True, tag="GlobusMPIEngine"):
 
     mpi_launcher: str
     max_workers_per_block: int
+    allowed_launcher_options: list[str]
 
 
 Engine = ThreadPoolEngine | ProcessPoolEngine | HtexEngine | MpiEngine

@@ -174,6 +174,17 @@ Accelerator = Annotated[
     AfterValidator(_only(r"[A-Za-z0-9_][A-Za-z0-9_.:,/ -]*", "the name of a device")),
 ]
 
+LauncherOption = Annotated[
+    str,
+    AfterValidator(
+        _only(
+            r"-{1,2}[A-Za-z][A-Za-z0-9_-]*(?:[= ]\*)?",
+            "an option such as --exclusive, --cpu-bind=* or '-bind-to *' is possible",
+        )
+    ),
+]
+"""An option of an MPI launcher; `*` stands for its value."""
+
 Count = Annotated[int, Field(gt=0)]
 
 

@@ -18,9 +18,10 @@ from typing import Any, Final
 from chamberlain_endpoint.rendered.settled_nodes import (
     BatchProvider,
     CloudProvider,
+    PBSProProvider,
     SlurmProvider,
 )
-from chamberlain_endpoint.scheduler import slurm_words
+from chamberlain_endpoint.scheduler import pbs_words, slurm_words
 from chamberlain_endpoint.scheduler.port import (
     BlockEnded,
     BlockRefusedError,
@@ -45,6 +46,7 @@ _MOST_UNKNOWN: Final = 3
 _STUCK_S: Final = 20.0
 """A job that is held, or asks for too much, for so long is taken back."""
 _TAIL_CHARS: Final = 2_000
+_NOT_TAKEN: Final = "The scheduler did not take the job of the workers"
 _KILLED_LATE: Final = (124, 137)
 """Exit codes of `timeout` when the time is over."""
 
@@ -146,6 +148,10 @@ class BatchBlocks:
                 from chamberlain_endpoint.scheduler.slurm_truth import SlurmTruth
 
                 self._truth = SlurmTruth(self._config)
+            elif isinstance(self._config, PBSProProvider):
+                from chamberlain_endpoint.scheduler.pbs_truth import PbsTruth
+
+                self._truth = PbsTruth(self._config)
             else:
                 from chamberlain_endpoint.scheduler.parsl_truth import ParslTruth
 
@@ -153,7 +159,7 @@ class BatchBlocks:
         return self._truth
 
     def _submitted(self, block: str, command: str) -> str:
-        from chamberlain_endpoint.scheduler.parsl_nodes import job_name
+        from chamberlain_endpoint.scheduler.parsl_nodes import job_name, last_words
 
         provider = self._made()
         try:
@@ -164,10 +170,10 @@ class BatchBlocks:
                 self._doubtful.add(block)
                 self._fall_silent(said)
                 raise SchedulerSilentError(said) from error
-            text = f"The scheduler did not take the job of the workers: {said.rstrip('.')}."
-            raise BlockRefusedError(public=f"{text} {what_to_do(said)}".strip()) from error
+            raise _refused(said) from error
         if job is None:
-            raise BlockRefusedError
+            # Some of Parsl's providers tell it to their log alone.
+            raise _refused(last_words(provider))
         self._hear()
         return str(job)
 
@@ -318,6 +324,11 @@ class BatchBlocks:
         return ""
 
 
+def _refused(said: str) -> BlockRefusedError:
+    told = f": {said.rstrip('.')}" if said else ""
+    return BlockRefusedError(public=f"{_NOT_TAKEN}{told}. {what_to_do(said)}".strip())
+
+
 def _said_by(error: Exception) -> str:
     said = str(getattr(error, "stderr", "") or error)
     return " ".join(said.split())[:_TAIL_CHARS]
@@ -325,7 +336,8 @@ def _said_by(error: Exception) -> str:
 
 def _is_silence(error: Exception, said: str) -> bool:
     late = getattr(error, "retcode", None) in _KILLED_LATE
-    return late or isinstance(error, subprocess.TimeoutExpired) or slurm_words.is_silence(said)
+    silence = slurm_words.is_silence(said) or pbs_words.is_silence(said)
+    return late or isinstance(error, subprocess.TimeoutExpired) or silence
 
 
 def _shown(record: Record, now_s: float) -> BlockState:

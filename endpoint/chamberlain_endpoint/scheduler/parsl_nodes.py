@@ -36,9 +36,13 @@ _WHERE: Final = {
     "AzureProvider": "parsl.providers.azure.azure",
     "GoogleCloudProvider": "parsl.providers.googlecloud.googlecloud",
 }
+_MOST_WORDS: Final = 2_000
 _LINES: Final = {
     # A block that was lost with its node is replaced by us; put back as well, it would be two.
     "SlurmProvider": "#SBATCH --comment=chamberlain:{name}\n#SBATCH --no-requeue",
+    # PBS and Torque have no room for a comment: their jobs have the name alone.
+    "PBSProProvider": "#PBS -r n",
+    "TorqueProvider": "#PBS -r n",
     "LSFProvider": "#BSUB -Jd chamberlain:{name}",
     "GridEngineProvider": "#$ -N chamberlain.{name}\n#$ -ac chamberlain={name}",
     "CondorProvider": 'JobBatchName = chamberlain.{name}\n+Chamberlain = "{name}"',
@@ -110,9 +114,17 @@ def bounded(kind: Any) -> Any:
                 # Asked when the provider is made, to choose how to ask for states; we do not.
                 return 1, "", ""
             limit_s = timeout or self.cmd_timeout
-            return super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+            answer = super().execute_wait(f"timeout --kill-after=1 {limit_s:g} {cmd}", limit_s + 5)
+            self.last_answer = answer
+            return answer
 
     return Bounded
+
+
+def last_words(provider: Any) -> str:
+    """Return what the program printed that Parsl's `provider` ran last, on one line."""
+    _, out, err = getattr(provider, "last_answer", (0, "", ""))
+    return " ".join(f"{err or out}".split())[:_MOST_WORDS]
 
 
 def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | CloudProvider:
@@ -125,7 +137,6 @@ def signed(config: BatchProvider | CloudProvider, name: str) -> BatchProvider | 
     lines = _LINES.get(config.type)
     before = getattr(config, "scheduler_options", None)
     if lines is None or before is None:
-        # PBS and Torque have the name alone.
         return config
     text = f"{before.rstrip()}\n{lines.format(name=name)}".lstrip("\n")
     return msgspec.structs.replace(config, scheduler_options=text)

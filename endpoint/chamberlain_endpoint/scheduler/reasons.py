@@ -90,6 +90,8 @@ _LIKE: Final = (
     ("PerJob", Waiting("asks for more than one job may have", _LESS, stuck=True)),
     ("Assoc", Waiting(f"waits for a limit of your group's or account's: {_OTHERS}")),
     ("QOS", Waiting(f"waits for a limit of its quality of service: {_OTHERS}")),
+    # PBS tells it in a comment.
+    ("Can Never Run", Waiting("asks for what this cluster cannot give", _LESS, stuck=True)),
     ("ReqNodeNotAvail", Waiting("waits for nodes that are not available")),
     (
         "not in group permitted",
@@ -116,6 +118,8 @@ _REFUSALS: Final = (
     ("node configuration", _LESS),
     ("node count", _LESS),
     ("memory", _LESS),
+    ("exceeds queue", _LESS),
+    ("queue", "Check the queue's name, and that you may use it."),
 )
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from chamberlain_endpoint.engine import slots
-from chamberlain_endpoint.engine.family import TASK_VARIABLE, end_family
+from chamberlain_endpoint.engine.family import TASK_VARIABLE, end_family, end_marked
 from chamberlain_endpoint.engine.slots import Recalled, Slots
 from chamberlain_wire.ids import new_id
 
@@ -132,3 +132,41 @@ def test_who_was_started_for_the_task_goes_too_and_nobody_else() -> None:
         for process in (marked, root, other):
             process.kill()
             process.wait()
+
+
+LAUNCHER = """
+import signal, sys, time
+def end(*_):
+    print("asked", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("patience_s", [0.0, 20.0])
+def test_what_a_task_started_is_asked_to_end_only_where_there_is_patience(
+    patience_s: float, sleeper: subprocess.Popen[bytes]
+) -> None:
+    task_id = new_id()
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER],
+        env={**os.environ, TASK_VARIABLE: task_id},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == "ready\n"
+        assert end_family(sleeper.pid, task_id, patience_s=patience_s)
+        assert launcher.stdout.read() == ("asked\n" if patience_s else "")
+    assert sleeper.wait(10) == -9
+
+
+def test_what_is_left_of_a_task_whose_worker_died_is_ended() -> None:
+    task_id = new_id()
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, TASK_VARIABLE: task_id}) as left:
+        end_marked(new_id(), patience_s=20.0)
+        assert left.poll() is None
+        end_marked(task_id, patience_s=20.0)
+        assert left.wait(10) == -15
