@@ -17,6 +17,7 @@ from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.port import Adopted, News, StartFailedError
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount
+from chamberlain_endpoint.launcher.spec import LEASE_FILE
 
 pytestmark = [pytest.mark.needs_podman, pytest.mark.needs_root, pytest.mark.slow]
 
@@ -74,19 +75,25 @@ def test_the_next_launcher_goes_on_with_what_runs(box: Box) -> None:
 
 def test_an_adopted_one_goes_on_hearing_the_lease(box: Box) -> None:
     code = (
-        "import os, sys\n"
+        "import os, sys, time\n"
         "sys.stdin.readline()\n"
+        f"before = os.stat({LEASE_FILE!r}).st_mtime_ns\n"
         "sys.stderr.write('serving'); sys.stderr.flush()\n"
-        "while True:\n"
-        "    data = os.read(0, 100)\n"
-        "    sys.stderr.write(f'heard {data!r} '); sys.stderr.flush()\n"
+        f"while os.stat({LEASE_FILE!r}).st_mtime_ns == before:\n"
+        "    time.sleep(0.05)\n"
+        "sys.stderr.write('heard'); sys.stderr.flush()\n"
+        "time.sleep(600)\n"
     )
     box.run(code)
     box.until_serving()
     adopted = _next_launcher(box)
     box.until(lambda: bool(adopted))
+    assert containers.podman("ps", "--quiet", "--filter", f"label={_LABEL}={ENDPOINT}") != ""
     kept = box.runtime._containers[UEP]  # type: ignore[attr-defined]
     box.until(lambda: b"heard" in kept.stream.tail)
+    box.runtime.stop(UEP, 0.0)
+    box.until(lambda: bool(box.exits))
+    assert list((box.folder / "state" / "containers" / "leases").iterdir()) == []
 
 
 def test_what_ended_meanwhile_leaves_nothing(box: Box) -> None:

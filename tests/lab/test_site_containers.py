@@ -164,8 +164,9 @@ def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
     assert {"engine", "container", "home", "munge", "sinfo", "squeue"} <= names
 
 
-def test_a_killed_launcher_is_followed_by_one_that_serves_at_once(lab: Lab, site: Site) -> None:
+def test_the_launcher_after_a_killed_one_goes_on_with_what_runs(lab: Lab, site: Site) -> None:
     hello(lab, site, "alice")
+    before = user_endpoints(lab)["alice"].pid
     launcher = ["pgrep", "-f", "chamberlain_endpoint.[l]auncher.main"]  # and not itself
     (pid,) = lab.run(LOGIN, launcher).stdout.split()
     lab.run(LOGIN, ["kill", "-9", pid])
@@ -173,6 +174,7 @@ def test_a_killed_launcher_is_followed_by_one_that_serves_at_once(lab: Lab, site
         lambda: lab.run(LOGIN, launcher, check=False).stdout.split() not in ([], [pid]), GONE_S
     )
     assert hello(lab, site, "alice")["uid"] == PEOPLE["alice"]
+    assert user_endpoints(lab)["alice"].pid == before
 
 
 def test_a_container_ends_when_nobody_needs_it_any_more(lab: Lab, site: Site) -> None:

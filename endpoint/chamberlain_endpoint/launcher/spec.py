@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
-from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings, RuntimeKind
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
+LEASE_FILE: Final = "/etc/chamberlain/lease"
+"""Where a container finds the file whose time the launcher changes as long as it lives."""
 LEASE_S: Final = 30.0
 """A user endpoint that hears nothing from the launcher for so long ends itself."""
 
@@ -81,6 +83,7 @@ def build(
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
+        "lease_file": LEASE_FILE if settings.runtime.kind is RuntimeKind.CONTAINER else "",
         "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,

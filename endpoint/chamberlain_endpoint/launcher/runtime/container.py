@@ -8,12 +8,15 @@ long as their lease lasts: the next one finds them by their labels and goes on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import resource
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
@@ -172,16 +175,21 @@ class ContainerRuntime:
         account_dir = folders.make_account_dir(
             self._settings.accounts_dir, account.uid, account.gid
         )
+        generation = secrets.token_hex(16)
+        lease = self._lease_of(generation)
+        lease.parent.mkdir(mode=0o700, exist_ok=True)
+        lease.touch(0o644)
         plan = container_plan.make(
             self._runtime,
             spec,
             container_plan.Place(
                 endpoint=self._settings.endpoint_id,
-                generation=secrets.token_hex(16),
+                generation=generation,
                 root=root,
                 digest=digest,
                 base=self._ids.base_of(account.uid),
                 names=names_dir,
+                lease=lease,
                 most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
             ),
@@ -290,12 +298,21 @@ class ContainerRuntime:
     def _forget(self, container: HeldContainer) -> None:
         del self._containers[container.record.user_endpoint]
         self._records.remove(container.record.generation)
+        self._lease_of(container.record.generation).unlink(missing_ok=True)
         container.let_go()
+
+    def _lease_of(self, generation: str) -> Path:
+        """Return the file whose time tells that we live; standard input ends with a launcher."""
+        return self._folder / "leases" / generation
 
     def _renew_leases(self) -> None:
         for container in self._containers.values():
-            container.stream.renew_lease()
+            self._renew_lease(container)
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
+
+    def _renew_lease(self, container: HeldContainer) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._lease_of(container.record.generation))
 
     def _ask_what_runs(self) -> None:
         request = {"endpoint": self._settings.endpoint_id}
@@ -338,6 +355,7 @@ class ContainerRuntime:
             self._adopting -= 1
             if isinstance(answer, EngineError) or not fds:
                 # Not as it should be, or ended while nobody looked: nothing of it stays.
+                _log.warning("not adopted: %s", answer, extra={"event": "container.not_adopted"})
                 container.is_ending = True
                 self._link.ask(
                     "kill",
@@ -357,7 +375,7 @@ class ContainerRuntime:
                 },
             )
             self._on_news(record.adopted(container.pid))
-            container.stream.renew_lease()
+            self._renew_lease(container)
 
         self._link.ask("attach", self._known(container), take, _ASK_S)
 

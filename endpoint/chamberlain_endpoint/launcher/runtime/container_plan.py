@@ -14,7 +14,7 @@ from typing import Any, Final
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.runtime import idmap
 from chamberlain_endpoint.launcher.settings import EngineKind, Limits, Mount, RuntimeSettings
-from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_endpoint.launcher.spec import LEASE_FILE, LaunchSpec
 
 LABEL: Final = "org.chamberlain."
 """What the names of our labels begin with."""
@@ -38,6 +38,7 @@ class Place:
         digest: of the image.
         base: first of the account's subordinate ids.
         names: folder with the files `passwd` and `group` for this account.
+        lease: the file whose time tells the container that the launcher lives.
         most_open_files: hard limit of the launcher itself.
         most_processes: likewise; -1 is none.
     """
@@ -48,6 +49,7 @@ class Place:
     digest: str
     base: int
     names: Path
+    lease: Path
     most_open_files: int
     most_processes: int
 
@@ -120,6 +122,7 @@ def _mounts(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> list[M
         Mount(place.names / "group", Path("/etc/group")),
         Mount(Path("/etc/hosts"), Path("/etc/hosts")),
         Mount(Path("/etc/resolv.conf"), Path("/etc/resolv.conf")),
+        Mount(place.lease, Path(LEASE_FILE)),
         Mount(own, own, is_writable=True),
     ]
     if settings.mounts_home:
