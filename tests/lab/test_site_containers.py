@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 PROGRAM = str(WHERE / "bin/chamberlain-endpoint")
+TASKS_LOG = f"/var/lib/chamberlain/{ENDPOINT}/launcher/tasks.log"
 GONE_S = 120.0
 PEOPLE = {"alice": 1001, "bob": 1002}
 MOST_GROWTH_BYTES = 10 * 1000 * 1000
@@ -46,6 +48,17 @@ def hello():
         # The folder of a user endpoint is on the login node alone.
         "ran": said("srun", "--chdir=/tmp", "sh", "-c", "id -u; hostname"),
     }
+"""
+
+PATIENT = """\
+def hello():
+    import os, pathlib, time
+    # The share is not in the container; the home is.
+    home = pathlib.Path.home()
+    (home / "patient.runs").touch()
+    while not (home / "patient.ends").exists():
+        time.sleep(0.1)
+    return {"uid": os.getuid()}
 """
 
 ALL_AT_ONCE = """\
@@ -84,6 +97,7 @@ def containers(lab: Lab, site: Site) -> Iterator[None]:
     add_option_for_idling(lab)
     rollout.use_containers(lab, site, engines.install(image, lab), Reporter())
     (lab.share / "scheduler.py").write_text(SCHEDULER)
+    (lab.share / "patient.py").write_text(PATIENT)
     (lab.share / "all_at_once.py").write_text(ALL_AT_ONCE)
     yield
     lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
@@ -122,6 +136,10 @@ def user_endpoints(lab: Lab) -> dict[str, ProcessLook]:
         for one in looks.look(lab).processes
         if one.command.endswith("chamberlain_endpoint.user.main") and "catatonit" not in one.command
     }
+
+
+def home_has(lab: Lab, account: str, name: str) -> bool:
+    return lab.run(LOGIN, ["ls", f"/home/{account}/{name}"], check=False).returncode == 0
 
 
 def of_endpoint(lab: Lab) -> list[str]:
@@ -166,15 +184,45 @@ def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
 
 def test_the_launcher_after_a_killed_one_goes_on_with_what_runs(lab: Lab, site: Site) -> None:
     hello(lab, site, "alice")
-    before = user_endpoints(lab)["alice"].pid
-    launcher = ["pgrep", "-f", "chamberlain_endpoint.[l]auncher.main"]  # and not itself
-    (pid,) = lab.run(LOGIN, launcher).stdout.split()
-    lab.run(LOGIN, ["kill", "-9", pid])
+    before, was = of_endpoint(lab), user_endpoints(lab)["alice"]
+    with ThreadPoolExecutor() as pool:
+        across = pool.submit(hello, lab, site, "alice", "patient.py")
+        assert wait_until(lambda: home_has(lab, "alice", "patient.runs"), GONE_S)
+        restarted(lab, "launcher", "-9")
+        assert hello(lab, site, "alice")["uid"] == PEOPLE["alice"]
+        lab.run(LOGIN, ["touch", "/home/alice/patient.ends"], user="alice")
+        assert across.result()["uid"] == PEOPLE["alice"]
+    assert of_endpoint(lab) == before
+    now = user_endpoints(lab)["alice"]
+    assert (now.pid, now.spaces) == (was.pid, was.spaces)
+    # The one that goes on with it knows whose it is, and hears of its tasks.
+    last = lab.run(LOGIN, ["tail", "-n", "1", TASKS_LOG])
+    told = json.loads(last.stdout)
+    assert (told["outcome"], told["username"]) == ("ended", rollout.person("alice"))
+
+
+def restarted(lab: Lab, daemon: str, how: str) -> None:
+    """Kill the endpoint's `daemon`, and wait for the one that follows."""
+    find = ["pgrep", "-f", f"chamberlain_endpoint.[{daemon[0]}]{daemon[1:]}.main"]  # not itself
+    (pid,) = lab.run(LOGIN, find).stdout.split()
+    lab.run(LOGIN, ["kill", how, pid])
     assert wait_until(
-        lambda: lab.run(LOGIN, launcher, check=False).stdout.split() not in ([], [pid]), GONE_S
+        lambda: lab.run(LOGIN, find, check=False).stdout.split() not in ([], [pid]), GONE_S
     )
-    assert hello(lab, site, "alice")["uid"] == PEOPLE["alice"]
-    assert user_endpoints(lab)["alice"].pid == before
+
+
+@pytest.mark.parametrize("word", ["podman.service", "munge.service", "manager"])
+def test_what_restarts_on_the_host_ends_no_user_endpoint(lab: Lab, site: Site, word: str) -> None:
+    hello(lab, site, "alice")
+    before, was = of_endpoint(lab), user_endpoints(lab)["alice"]
+    if word == "manager":
+        restarted(lab, word, "-TERM")
+    else:
+        lab.run(LOGIN, ["systemctl", "restart", word])
+    said = hello(lab, site, "alice", "scheduler.py")
+    assert "alice (1001)" in lab.run(LOGIN, ["unmunge"], given=str(said["credential"])).stdout
+    assert said["ran"] == "1001\nnode1\n"
+    assert (of_endpoint(lab), user_endpoints(lab)["alice"].pid) == (before, was.pid)
 
 
 def test_a_container_ends_when_nobody_needs_it_any_more(lab: Lab, site: Site) -> None:

@@ -39,6 +39,7 @@ class LaunchSpec:
 
     Attributes:
         command: id of the assertion that asked for it.
+        identity: who asked, as the hub names them; `username`: likewise.
         arguments: the program and its arguments; no secret among them.
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
@@ -58,6 +59,8 @@ class LaunchSpec:
     image: str = ""
     pam: PamSettings = field(default_factory=PamSettings)
     tells_tasks: bool = False
+    identity: str = ""
+    username: str = ""
 
 
 def build(
@@ -103,6 +106,8 @@ def build(
         image=image,
         pam=settings.pam,
         tells_tasks=settings.audit_tasks,
+        identity=admitted.identity,
+        username=admitted.username,
     )
 
 

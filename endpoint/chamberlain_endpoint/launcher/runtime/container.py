@@ -8,15 +8,12 @@ long as their lease lasts: the next one finds them by their labels and goes on.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import resource
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
@@ -26,6 +23,7 @@ from chamberlain_endpoint.launcher.runtime.container_records import ContainerRec
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
 from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
 from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
+from chamberlain_endpoint.launcher.runtime.lease_files import LeaseFiles
 from chamberlain_endpoint.launcher.runtime.port import (
     Exit,
     News,
@@ -71,6 +69,7 @@ class ContainerRuntime:
             self._runtime.subordinate_count,
         )
         self._records = ContainerRecords(folder / "containers.json")
+        self._leases = LeaseFiles(folder / "leases")
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
@@ -176,9 +175,6 @@ class ContainerRuntime:
             self._settings.accounts_dir, account.uid, account.gid
         )
         generation = secrets.token_hex(16)
-        lease = self._lease_of(generation)
-        lease.parent.mkdir(mode=0o700, exist_ok=True)
-        lease.touch(0o644)
         plan = container_plan.make(
             self._runtime,
             spec,
@@ -189,7 +185,7 @@ class ContainerRuntime:
                 digest=digest,
                 base=self._ids.base_of(account.uid),
                 names=names_dir,
-                lease=lease,
+                lease=self._leases.make(generation),
                 most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
             ),
@@ -298,21 +294,13 @@ class ContainerRuntime:
     def _forget(self, container: HeldContainer) -> None:
         del self._containers[container.record.user_endpoint]
         self._records.remove(container.record.generation)
-        self._lease_of(container.record.generation).unlink(missing_ok=True)
+        self._leases.remove(container.record.generation)
         container.let_go()
-
-    def _lease_of(self, generation: str) -> Path:
-        """Return the file whose time tells that we live; standard input ends with a launcher."""
-        return self._folder / "leases" / generation
 
     def _renew_leases(self) -> None:
         for container in self._containers.values():
-            self._renew_lease(container)
+            self._leases.renew(container.record.generation)
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
-
-    def _renew_lease(self, container: HeldContainer) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._lease_of(container.record.generation))
 
     def _ask_what_runs(self) -> None:
         request = {"endpoint": self._settings.endpoint_id}
@@ -375,7 +363,7 @@ class ContainerRuntime:
                 },
             )
             self._on_news(record.adopted(container.pid))
-            self._renew_lease(container)
+            self._leases.renew(record.generation)
 
         self._link.ask("attach", self._known(container), take, _ASK_S)
 
@@ -396,4 +384,7 @@ def _record_of(spec: LaunchSpec, plan: container_plan.Plan) -> Record:
         gid=spec.account.gid,
         groups=plan.own_gids,
         started_at=time.time(),
+        identity=spec.identity,
+        username=spec.username,
+        tells_tasks=spec.tells_tasks,
     )

@@ -16,6 +16,8 @@ class Record:
     Attributes:
         generation: a word that only this start has; it stands in the container's labels.
         started_at: UTC, seconds since the epoch.
+        identity: who asked for it, as the hub names them; `username`: likewise.
+        tells_tasks: its standard output are records of its tasks.
     """
 
     generation: str
@@ -26,6 +28,9 @@ class Record:
     gid: int
     groups: tuple[int, ...]
     started_at: float
+    identity: str = ""
+    username: str = ""
+    tells_tasks: bool = False
 
     def adopted(self, pid: int) -> Adopted:
         """Return what is told of it when it is taken over."""
@@ -36,6 +41,8 @@ class Record:
             uid=self.uid,
             pid=pid,
             started_at=self.started_at,
+            identity=self.identity,
+            username=self.username,
         )
 
 
