@@ -74,7 +74,8 @@ def is_compiled(file):
 
 root = pathlib.Path(sys.argv[1])
 folders = [root / "opt/chamberlain/lib", *root.glob("usr/lib/python3.*")]
-files = [file for folder in folders for file in folder.rglob("*.py")]
+found = [file for folder in folders for file in folder.rglob("*.py")]
+files = [file for file in found if not file.is_symlink()]
 bad = [str(file) for file in files if not is_compiled(file)]
 json.dump({"seen": len(files) > 1000, "not_compiled": bad[:9]}, sys.stdout)
 """
