@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher import privileges
-from chamberlain_endpoint.launcher.runtime import faults, idmap, mount_points
+from chamberlain_endpoint.launcher.runtime import container_plan, faults, idmap, mount_points
 from chamberlain_endpoint.launcher.runtime.docker_api import DockerEngine
 from chamberlain_endpoint.launcher.runtime.faults import EngineError, NotIsolatedError
 from chamberlain_endpoint.launcher.settings import EngineKind
@@ -76,9 +76,7 @@ class Clerk:
     def _start(self, request: dict[str, Any]) -> Answer:
         _make_state_dir(request)
         if not _is_own_home(request):
-            drop = request["home"]
-            mounts = request["document"].get("mounts", [])
-            request["document"]["mounts"] = [each for each in mounts if each["destination"] != drop]
+            container_plan.without_mount(request["document"], request["home"])
         _make_mount_points(request["document"])
         container = self._engine.create(request["name"], request["document"])
         try:

@@ -21,6 +21,7 @@ LABEL: Final = "org.chamberlain."
 
 _MOST_GROUPS: Final = 64
 """The kernel's maps have 340 rows; each group takes two."""
+_FIRST_PEOPLES_GID: Final = 1000
 _LOG_BYTES: Final = 64 * 1024
 _TMP_MIB: Final = 512
 _CPU_PERIOD_US: Final = 100_000
@@ -89,6 +90,9 @@ def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
     gids = tuple(sorted({account.gid, *(group.gid for group in account.groups)} - {0}))
     gids = gids[:_MOST_GROUPS] if account.gid in gids[:_MOST_GROUPS] else (account.gid,)
     is_podman = settings.engine is EngineKind.PODMAN
+    if not is_podman:
+        # Docker has one map for all, and in it a system's groups are nobody's.
+        gids = tuple(gid for gid in gids if gid >= _FIRST_PEOPLES_GID or gid == account.gid)
     plan = Plan(
         name=f"chamberlain-{place.endpoint[:8]}-{spec.user_endpoint[:8]}-{place.generation[:12]}",
         document={},
@@ -234,10 +238,8 @@ def _docker(
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "local", "Config": {"max-size": f"{_LOG_BYTES}b"}},
             "Tmpfs": dict.fromkeys(("/tmp", "/run", "/var/tmp"), _TMPFS_OPTIONS),  # noqa: S108
-            "Binds": [
-                f"{each.source}:{each.target}:{'rw' if each.is_writable else 'ro'}"
-                for each in _mounts(settings, spec, place)
-            ],
+            # Not "Binds": for a source that is not there Docker would make a folder, as root.
+            "Mounts": [_docker_bind(each) for each in _mounts(settings, spec, place)],
             "Ulimits": [
                 {
                     "Name": each["type"],
@@ -278,6 +280,24 @@ def _bind(mount: Mount) -> dict[str, Any]:
         # Below a home may be another file system (an automounted project): rbind shows it.
         "options": ["rbind", "rw" if mount.is_writable else "ro", "nosuid", "nodev", "rslave"],
     }
+
+
+def _docker_bind(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(mount.source),
+        "Target": str(mount.target),
+        "ReadOnly": not mount.is_writable,
+        "BindOptions": {"Propagation": "rslave"},
+    }
+
+
+def without_mount(document: dict[str, Any], target: str) -> None:
+    """Take the mount at `target` out of a document of either engine."""
+    holder, mounts, key = document, "mounts", "destination"
+    if "HostConfig" in document:
+        holder, mounts, key = document["HostConfig"], "Mounts", "Target"
+    holder[mounts] = [each for each in holder.get(mounts, []) if each[key] != target]
 
 
 def _rlimits(limits: Limits, place: Place) -> list[dict[str, Any]]:
