@@ -259,6 +259,43 @@ def test_a_stopped_endpoint_leaves_no_container(lab: Lab, site: Site) -> None:
     assert wait_until(lambda: rollout.status(lab, site) == "online", GONE_S)
 
 
+@pytest.mark.parametrize(
+    ("host", "wreck", "mend", "link", "todo"),
+    [
+        (
+            *(LOGIN, "systemctl stop munge", "systemctl start munge"),
+            *("munge", "does munged run"),
+        ),
+        (
+            *(LOGIN, "rm -r /run/munge", "systemctl restart munge"),
+            *("container", "munged makes /run/munge"),
+        ),
+        (
+            *(LOGIN, "mv /etc/slurm/slurm.conf /root", "mv /root/slurm.conf /etc/slurm"),
+            *("sinfo", "slurm.conf"),
+        ),
+        (
+            *(HUB, "systemctl stop slurmctld", "systemctl start slurmctld"),
+            *("sinfo", "scheduler is silent"),
+        ),
+    ],
+    ids=["no munged", "no /run/munge", "no slurm.conf", "silent scheduler"],
+)
+def test_doctor_names_the_broken_link_and_what_to_do(
+    lab: Lab, host: str, wreck: str, mend: str, link: str, todo: str
+) -> None:
+    lab.run(host, ["sh", "-c", wreck])
+    try:
+        words = [PROGRAM, "doctor", ENDPOINT, "--as", "alice", "--json"]
+        done = lab.run(LOGIN, words, check=False)
+    finally:
+        lab.run(host, ["sh", "-c", mend])
+    bad = [one for one in json.loads(done.stdout)["links"] if one["state"] == "bad"]
+    assert done.returncode != 0
+    assert bad[0]["link"] == link, bad
+    assert todo in bad[0]["todo"], bad
+
+
 def test_nothing_of_an_installed_image_is_compiled_at_a_start(lab: Lab) -> None:
     # It made thirty first results last 95 s instead of 17.
     (root,) = lab.run(LOGIN, ["sh", "-c", "echo /var/lib/chamberlain/images/*/root"]).stdout.split()

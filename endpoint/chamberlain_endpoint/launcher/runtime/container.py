@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
-from chamberlain_endpoint.launcher.runtime import container_plan, folders, idmap, names
+from chamberlain_endpoint.launcher.runtime import container_plan, faults, folders, idmap, names
 from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
@@ -116,11 +116,13 @@ class ContainerRuntime:
             raise ValueError(f"{spec.user_endpoint} runs already")
         try:
             self._begin(spec)
-        except StartFailedError as error:
+        except EngineError as error:
             if not self._fall_back(spec, error):
                 raise
         except OSError as error:
-            raise StartFailedError(f"{spec.user_endpoint}: {error}") from error
+            fault = faults.of_os_error(spec.user_endpoint, error)
+            if not self._fall_back(spec, fault):
+                raise fault from error
 
     def pid_of(self, user_endpoint: str) -> int:
         """Return the process id of the container's first process; 0: none yet."""
@@ -244,8 +246,8 @@ class ContainerRuntime:
             )
         )
 
-    def _fall_back(self, spec: LaunchSpec, error: StartFailedError) -> bool:
-        if self._fallback is None or not isinstance(error, EngineError):
+    def _fall_back(self, spec: LaunchSpec, error: EngineError) -> bool:
+        if self._fallback is None:
             return False
         self._fallback.start(spec)
         self._fallen.add(spec.user_endpoint)

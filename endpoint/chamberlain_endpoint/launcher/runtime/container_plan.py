@@ -300,6 +300,15 @@ def without_mount(document: dict[str, Any], target: str) -> None:
     holder[mounts] = [each for each in holder.get(mounts, []) if each[key] != target]
 
 
+def sources_of(document: dict[str, Any]) -> list[str]:
+    """Return what of the host is mounted by a document of either engine."""
+    found = [each["Source"] for each in document.get("HostConfig", {}).get("Mounts", [])]
+    for each in document.get("mounts", []):
+        if each["type"] == "bind":
+            found.append(each["source"])
+    return found
+
+
 def _rlimits(limits: Limits, place: Place) -> list[dict[str, Any]]:
     files = min(limits.open_files, place.most_open_files)
     found = [

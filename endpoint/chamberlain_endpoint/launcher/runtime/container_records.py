@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chamberlain_endpoint.launcher.runtime.port import Adopted, StartFailedError
+from chamberlain_endpoint.launcher.runtime import faults
+from chamberlain_endpoint.launcher.runtime.port import Adopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,14 @@ class ContainerRecords:
         """Write down a container that will be made.
 
         Raises:
-            StartFailedError: it cannot be written; do not make it.
+            EngineError: it cannot be written; do not make it.
         """
         self._records[record.generation] = record
         try:
             self._write()
         except OSError as error:
             del self._records[record.generation]
-            raise StartFailedError(f"{self._path}: {error}") from error
+            raise faults.of_os_error(str(self._path), error) from error
 
     def remove(self, generation: str) -> None:
         """Forget a container that is gone. One too many does no harm, so no error is raised."""
