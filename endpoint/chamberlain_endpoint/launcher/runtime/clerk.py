@@ -262,6 +262,8 @@ def _make_mount_points(document: dict[str, Any]) -> None:
     root = document.get("rootfs")
     if not root:
         return
+    # The engine mounts one of its own there, whatever it is asked.
+    mount_points.prepare(Path(root), Path("/etc/hostname"), is_folder=False)
     for mount in document["mounts"]:
         is_folder = mount["type"] == "tmpfs" or Path(mount["source"]).is_dir()
         mount_points.prepare(Path(root), Path(mount["destination"]), is_folder=is_folder)

@@ -191,6 +191,8 @@ def _libpod(
             _tmpfs("/tmp"),  # noqa: S108
             _tmpfs("/run"),
             _tmpfs("/var/tmp"),  # noqa: S108
+            # Podman's own is read-only with the root: locks between processes live there.
+            _tmpfs("/dev/shm"),  # noqa: S108
             *(_bind(each) for each in _mounts(settings, spec, place)),
         ],
         "r_limits": _rlimits(limits, place),
