@@ -52,6 +52,20 @@ def hello():
     }
 """
 
+BATCH = """\
+def hello():
+    import subprocess
+
+    def said(*words):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return (done.stdout + done.stderr).strip()
+
+    options = ("--parsable", "--chdir=/tmp", "--output=/dev/null", "--wrap", "sleep 600")
+    job = said("sbatch", *options)
+    owner = said("squeue", "--noheader", "--jobs", job, "--format", "%u")
+    return {"job": job, "owner": owner, "cancelled": said("scancel", "--verbose", job)}
+"""
+
 PATIENT = """\
 def hello():
     import os, pathlib, time
@@ -117,6 +131,7 @@ def containers(lab: Lab, site: Site) -> Iterator[None]:
     rollout.use_containers(lab, site, engines.install(image, lab), Reporter())
     (lab.share / "scheduler.py").write_text(SCHEDULER)
     (lab.share / "patient.py").write_text(PATIENT)
+    (lab.share / "batch.py").write_text(BATCH)
     (lab.share / "all_at_once.py").write_text(ALL_AT_ONCE)
     yield
     lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
@@ -190,6 +205,13 @@ def test_the_scheduler_knows_the_account_from_inside(lab: Lab, site: Site) -> No
     assert str(said["srun"]).startswith("slurm")
     assert said["squeue"] == ""
     assert str(said["ran"]).startswith("1001\nnode1\n")
+
+
+def test_a_job_is_submitted_and_cancelled_from_inside(lab: Lab, site: Site) -> None:
+    said = hello(lab, site, "bob", "batch.py")
+    assert said["owner"] == "bob", said
+    shown = ["scontrol", "--oneliner", "show", "job", str(said["job"])]
+    assert wait_until(lambda: "JobState=CANCELLED" in lab.run(LOGIN, shown).stdout, GONE_S), said
 
 
 def test_doctor_finds_nothing_wrong_for_an_account(lab: Lab) -> None:
