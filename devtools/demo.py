@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from devtools import bench, demo_runs
+from devtools import bench, demo_containers, demo_runs
 from devtools.demo_runs import Call
 from devtools.paths import ROOT
 from devtools.say import Reporter
@@ -14,9 +14,12 @@ from devtools.site import Site
 from devtools.stage import Stage
 
 ALICE, BOB, MALLORY = "alice@example.edu", "bob@example.edu", "mallory@elsewhere.org"
-_ENGINE = Path("/run/podman/podman.sock")
 _PEOPLE: Mapping[str, str | None] = {ALICE: "demo-alice", BOB: "demo-bob", MALLORY: None}
 _THREADS: Mapping[str, str | int] = {"ENGINE": "threads"}
+_IN_CONTAINERS = (
+    "User endpoints run in containers: each in a user namespace of its own, over this machine's "
+    "/usr. Look: lsns -t user; /proc/PID/uid_map"
+)
 _BLOCKS: Mapping[str, str | int] = {"ENGINE": "htex", "MAX_WORKERS": 2}
 
 
@@ -25,7 +28,7 @@ class Demo:
 
     def __init__(self, where: Path, report: Reporter) -> None:
         self._report = report
-        self._stage = Stage(where, "site", _PEOPLE, report)
+        self._stage = Stage(where, "site", _PEOPLE, report, self._choose_runtime)
 
     def run(self, *, keep: bool) -> list[demo_runs.Run]:
         """Build what is absent, make the calls, and stop everything unless `keep`.
@@ -37,9 +40,10 @@ class Demo:
             if kept:
                 self._report.line("The demo that was kept running is used.")
             else:
-                self._report.line(why_processes(is_root=self._stage.multi))
                 self._stage.install()
                 self._stage.set()
+                if not self._stage.multi:
+                    self._report.line(why_processes(demo_containers.why_not(is_root=False)))
             runs = demo_runs.carry_out(self._stage.site, self._calls(), self._report)
         except BaseException:
             self._stage.clear()
@@ -62,6 +66,16 @@ class Demo:
         """Return what to type in another terminal while the demo is kept running."""
         return how_to_use(self._stage.site)
 
+    def _choose_runtime(self, launcher_toml: Path) -> None:
+        """Have user endpoints run in containers where this machine can; say which, and why."""
+        reason = demo_containers.why_not(is_root=True)
+        account = _PEOPLE[ALICE]
+        assert account is not None
+        if not reason:
+            site = self._stage.site
+            reason = demo_containers.use(launcher_toml, self._stage.where, site.programs, account)
+        self._report.line(why_processes(reason) if reason else _IN_CONTAINERS)
+
     def _calls(self) -> list[Call]:
         several = self._stage.multi
         return [
@@ -73,18 +87,8 @@ class Demo:
         ]
 
 
-def why_processes(*, is_root: bool, socket: Path = _ENGINE) -> str:
-    """Return why the demo's user endpoints are processes, and where containers can be seen.
-
-    Args:
-        socket: where the container engine of this machine would answer.
-    """
-    if not is_root:
-        reason = "containers need root"
-    elif not socket.is_socket():
-        reason = f"no container engine answers at {socket}"
-    else:
-        reason = "the demo's site has no image installed"
+def why_processes(reason: str) -> str:
+    """Return why the demo's user endpoints are processes, and where containers can be seen."""
     return f"User endpoints run as processes: {reason}. In containers: ./dev lab up --containers"
 
 

@@ -15,7 +15,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Plan:
         options: further arguments of `chamberlain-endpoint configure`.
         hub_settings: further settings of the hub.
         policy: settings of the launcher's policy, instead of what `configure` writes.
+        on_configured: called with the path of `launcher.toml` before the endpoint is started.
     """
 
     multi: bool
@@ -55,6 +56,7 @@ class Plan:
     options: Sequence[str] = ()
     hub_settings: Mapping[str, str | int | float] = field(default_factory=dict)
     policy: Mapping[str, object] = field(default_factory=dict)
+    on_configured: Callable[[Path], None] = lambda _: None
 
 
 class Site:
@@ -253,6 +255,7 @@ class Site:
             given=self.tokens[self.plan.owner],
         )
         self._set_policy(Path(made["folder"]) / "launcher.toml")
+        self.plan.on_configured(Path(made["folder"]) / "launcher.toml")
         self.endpoint_id = str(made["endpoint_id"])
         self._save()
 

@@ -8,7 +8,7 @@ import getpass
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -41,19 +41,26 @@ class Stage:
 
     Args:
         name: of the site's folder; several stages share the installed programs.
+        on_configured: see `Plan`; in the multi-user form only.
         people: username at the hub -> local account, made when absent; None is nobody. The
             first owns the endpoint. In the single-account form the first is mapped to the
             calling account, and nobody else is let in.
     """
 
     def __init__(
-        self, where: Path, name: str, people: Mapping[str, str | None], report: Reporter
+        self,
+        where: Path,
+        name: str,
+        people: Mapping[str, str | None],
+        report: Reporter,
+        on_configured: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self.where = where
         self.multi = os.geteuid() == 0
         self.owner = next(iter(people))
         self._people = people
         self._report = report
+        self._on_configured = on_configured
         self._folder = where / name
         self._made = MadeAccounts(where / f"{name}-accounts.json")
         self.site = self._site()
@@ -104,7 +111,11 @@ class Stage:
 
     def _site(self) -> Site:
         if self.multi:
-            plan = Plan(True, self._people, self.owner, hub_account=_HUB_ACCOUNT)
+            plan = Plan(
+                *(True, self._people, self.owner),
+                hub_account=_HUB_ACCOUNT,
+                on_configured=self._on_configured,
+            )
         else:
             me = dict.fromkeys(self._people) | {self.owner: getpass.getuser()}
             plan = Plan(False, me, self.owner)

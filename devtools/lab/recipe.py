@@ -23,7 +23,7 @@ PACKAGES: Final = (
     *("iproute2", "iputils-ping", "openssh-server", "ca-certificates", "curl"),
     # containers, and a registry to push to and pull from
     *("podman", "crun", "catatonit", "netavark", "aardvark-dns", "passt", "uidmap"),
-    *("docker-registry", "skopeo"),
+    *("docker-registry", "skopeo", "docker.io"),
     # the cluster
     *("munge", "slurmctld", "slurmd", "slurm-client"),
     # qsub and its like over Slurm, and an MPI whose mpiexec takes the words that Parsl says
@@ -40,6 +40,7 @@ _DISABLED: Final = (
     *("rabbitmq-server.service", "slurmctld.service", "slurmd.service"),
     *("netavark-dhcp-proxy.service", "netavark-dhcp-proxy.socket", "podman.socket"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
+    *("docker.service", "docker.socket", "containerd.service"),
     *("getty@tty1.service", "systemd-pstore.service", "podman-auto-update.timer"),
 )
 

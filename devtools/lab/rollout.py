@@ -59,6 +59,7 @@ _RUNTIME: Final = """\
 [runtime]
 kind = "container"
 image = "usual"
+{engine}
 mounts = ["/run/munge", "/etc/slurm"]
 [runtime.images]
 usual = "{digest}"
@@ -143,8 +144,13 @@ def renew(lab: Lab, report: Reporter) -> None:
             wait_online(lab, site)
 
 
-def use_containers(lab: Lab, site: Site, digest: str, report: Reporter) -> None:
+def use_containers(
+    lab: Lab, site: Site, digest: str, report: Reporter, *, engine: str = ""
+) -> None:
     """Have the endpoint run user endpoints in containers of the image `digest`, from now on.
+
+    Args:
+        engine: lines of `[runtime]` that name another engine than Podman, and its network.
 
     Raises:
         InsideError: a command failed on the login node, such as the check of the settings.
@@ -153,7 +159,9 @@ def use_containers(lab: Lab, site: Site, digest: str, report: Reporter) -> None:
     settings = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
     with report.step("Having the endpoint run user endpoints in containers"):
         text = lab.run(LOGIN, ["cat", settings]).stdout
-        put(lab, LOGIN, settings, f"{text}\n{_RUNTIME.format(digest=digest)}", mode="0644")
+        before = text.partition("\n[runtime]\n")[0]
+        runtime = _RUNTIME.format(digest=digest, engine=engine)
+        put(lab, LOGIN, settings, f"{before}\n{runtime}", mode="0644")
         _endpoint(lab, "check-config", ENDPOINT)
         lab.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
         wait_online(lab, site)

@@ -9,7 +9,7 @@ import pytest
 from tests import container_host as containers
 
 from chamberlain_endpoint.launcher import try_container
-from chamberlain_endpoint.launcher.settings import LauncherSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount
 
 pytestmark = [pytest.mark.needs_podman, pytest.mark.needs_root, pytest.mark.slow]
 
@@ -27,7 +27,8 @@ def _settings(tmp_path: Path, **changes: object) -> LauncherSettings:
 
 def test_a_good_chain_is_good_from_end_to_end(tmp_path: Path) -> None:
     links = _links(_settings(tmp_path))
-    assert links["engine"]["state"] == "good", links
+    for name in ("subordinate ids", "user namespaces", "engine"):
+        assert links[name]["state"] == "good", links
     assert links["container"]["state"] == "good", links
     assert links["home"]["state"] == "good", links
     assert containers.podman("ps", "--all", "--quiet", "--filter", "name=chamberlain-") == ""
@@ -43,6 +44,35 @@ def test_a_missing_image_is_the_broken_link(tmp_path: Path) -> None:
     links = _links(_settings(tmp_path, images=(("test", "sha256:" + "0" * 64),)))
     assert links["container"]["state"] == "bad"
     assert "image install" in links["container"]["todo"]
+
+
+def test_a_mount_that_is_not_there_is_the_broken_link(tmp_path: Path) -> None:
+    place = tmp_path / "nowhere"
+    links = _links(_settings(tmp_path, mounts=(Mount(place, place),)))
+    assert str(place) in links["container"]["said"]
+    assert "runtime.mounts" in links["container"]["todo"]
+
+
+def test_no_range_of_subordinate_ids_for_one_account_more_is_a_broken_link(
+    tmp_path: Path,
+) -> None:
+    given = tmp_path / "state" / "containers" / "subordinate.json"
+    given.parent.mkdir(parents=True)
+    given.write_text('{"1001": 0}')
+    links = _links(_settings(tmp_path, subordinate_count=65536))
+    assert links["subordinate ids"]["state"] == "bad"
+    assert "subordinate_count" in links["subordinate ids"]["todo"]
+    assert given.read_text() == '{"1001": 0}'
+
+
+def test_a_kernel_without_user_namespaces_is_the_broken_link(tmp_path: Path) -> None:
+    # The real number is the whole machine's: at 0 nobody on it could start a container.
+    most = tmp_path / "max_user_namespaces"
+    most.write_text("0\n")
+    found = list(try_container.examine(_settings(tmp_path), containers.account(), most))
+    links = {each["link"]: each for each in found}
+    assert links["user namespaces"]["state"] == "bad"
+    assert "max_user_namespaces" in links["user namespaces"]["todo"]
 
 
 def test_an_engine_that_is_down_is_the_broken_link(tmp_path: Path) -> None:

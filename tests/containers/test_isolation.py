@@ -176,9 +176,13 @@ def test_it_sees_no_process_but_its_own(box: Box) -> None:
 def test_nothing_but_its_own_places_can_be_written(box: Box) -> None:
     home = box.account.dir
     own = box.folder / str(box.account.uid)
-    seen = box.look("/x", "/etc/x", "/usr/bin/x", f"{home}/x", f"{own}/x", "/tmp/x")["writes"]
+    places = ("/x", "/etc/x", "/usr/bin/x", f"{home}/x", f"{own}/x", "/tmp/x", "/dev/shm/x")
+    seen = box.look(*places)["writes"]
     assert seen["/x"] == seen["/etc/x"] == seen["/usr/bin/x"] == "Read-only file system"
     assert seen[f"{home}/x"] == seen[f"{own}/x"] == seen["/tmp/x"] == "written"
+    # Where locks between processes are: pools of processes need it.
+    assert seen["/dev/shm/x"] == "written"
+    assert not Path("/dev/shm/x").exists(), "/dev/shm is private"
     assert Path(home, "x").stat().st_uid == box.account.uid
     assert not Path("/tmp/x").exists(), "/tmp is private"
     Path(home, "x").unlink()

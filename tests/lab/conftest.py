@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from devtools.lab import cgroups, rollout, state
+from devtools.lab import cache, cgroups, rollout, software, state
 from devtools.lab.lab import Lab
 from devtools.lab.plan import Plan
 from devtools.lab.rollout import Site
+from devtools.paths import ROOT
 from devtools.say import Reporter
 
+FILES = ("pyproject.toml", "README.md", "LICENSE")
+FOLDERS = ("wire", "sdk", "hub", "endpoint", "devtools", "examples", "tests")
 MORE = 30
 """Accounts beside alice and bob, for the day on which everybody comes at once."""
 
@@ -41,3 +45,18 @@ def lab() -> Iterator[Lab]:
 def site(lab: Lab) -> Site:
     """Hub and endpoint on the lab's hosts, online."""
     return rollout.read(lab) or rollout.roll_out(lab, Reporter())
+
+
+@pytest.fixture(scope="session")
+def tree(lab: Lab) -> str:
+    """The checkout on all hosts, and what runs its tests; return the path to it there."""
+    folder, tools = lab.share / "tree", lab.share / "tools"
+    unwanted = shutil.ignore_patterns("__pycache__")
+    folder.mkdir(mode=0o755)
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+    report = Reporter()
+    shutil.copytree(software.test_tools(cache.base(report), report), tools)
+    return "/srv/lab/tree"

@@ -5,15 +5,12 @@ What is marked `needs_podman` runs nowhere else; each file of it is one test her
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from devtools.lab import cache, software
+from devtools.lab import software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import LOGIN
 from devtools.paths import ON_PODMAN_HOST_VARIABLE, ROOT
-from devtools.say import Reporter
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -22,8 +19,6 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 
-TREE = ("wire", "sdk", "hub", "endpoint", "devtools", "tests")
-HERE = "/srv/lab/tree"
 TOOLS = "/srv/lab/tools"
 INNER = (
     "tests/containers/test_container_life.py",
@@ -32,20 +27,6 @@ INNER = (
     "tests/contract/test_runtime.py",
 )
 LIMIT_S = 600.0
-
-
-@pytest.fixture(scope="module")
-def tree(lab: Lab) -> str:
-    """The checkout on the login node, and what runs its tests; return the path to it there."""
-    folder, tools = lab.share / "tree", lab.share / "tools"
-    unwanted = shutil.ignore_patterns("__pycache__")
-    folder.mkdir(mode=0o755)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in TREE:
-        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
-    report = Reporter()
-    shutil.copytree(software.test_tools(cache.base(report), report), tools)
-    return HERE
 
 
 def inner(lab: Lab, tree: str, *words: str) -> tuple[int, str]:

@@ -204,6 +204,10 @@ def _write(
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(target, flags, 0o600), "wb") as file:
             shutil.copyfileobj(content, file, _CHUNK)
+            file.flush()
+            # Python compares it with what its compiled files remember: with another time each
+            # start would compile the whole library again.
+            os.utime(file.fileno(), (member.mtime, member.mtime))
         target.chmod(_open_to_all(member.mode, is_folder=False))
 
 

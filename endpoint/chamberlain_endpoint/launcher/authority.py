@@ -300,10 +300,12 @@ class Authority:
     def _note_adopted(self, adopted: Adopted) -> None:
         """Go on with what a launcher before this one had started."""
         name = adopted.user_endpoint
-        self._running[name] = protocol.Running(**asdict(adopted))
+        seen = asdict(adopted)
+        who = {key: seen.pop(key) for key in ("identity", "username")}
+        self._running[name] = protocol.Running(**seen)
         entry = Entry("adopt", "noted", endpoint=self._settings.endpoint_id, user_endpoint=name)
         self._granted[name] = replace(
-            entry, command=adopted.command, account=adopted.account, uid=adopted.uid
+            entry, command=adopted.command, account=adopted.account, uid=adopted.uid, **who
         )
         self._note_anyway(self._granted[name])
 

@@ -18,6 +18,7 @@ from chamberlain_endpoint.launcher.toml_table import Table
 IDS_PER_ACCOUNT: Final = 65536
 """How many subordinate ids each account gets: as many as a container can name."""
 
+_DOCKER_SOCKET: Final = Path("/run/docker.sock")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _LEAST_MEMORY_MIB: Final = 64
@@ -29,12 +30,13 @@ _OWN_PLACES: Final = ("/", "/proc", "/sys", "/dev", "/tmp", "/etc")  # noqa: S10
 
 def parse(runtime: Table) -> RuntimeSettings:
     """Return the settings in the table; faults are noted in it."""
-    usual = RuntimeSettings()
+    usual, engine = RuntimeSettings(), _engine(runtime)
+    socket = usual.socket if engine is EngineKind.PODMAN else _DOCKER_SOCKET
     settings = RuntimeSettings(
         kind=_kind(runtime, "kind") or usual.kind,
         if_unavailable=_if_unavailable(runtime),
-        engine=_engine(runtime),
-        socket=runtime.path("socket", str(usual.socket)),
+        engine=engine,
+        socket=runtime.path("socket", str(socket)),
         images=_images(runtime),
         image=runtime.text("image", usual.image),
         images_dir=runtime.path("images_dir", str(usual.images_dir)),
@@ -141,6 +143,9 @@ def _check_across(runtime: Table, settings: RuntimeSettings) -> None:
         runtime.fault("subordinate_count", f"reaches id {last}; the kernel's last is {_MOST_ID}")
     if settings.kind is not RuntimeKind.CONTAINER:
         return
+    if settings.engine is EngineKind.DOCKER and settings.network == "host":
+        why = "Docker shares the host's network with no remapped container; name one of its own"
+        runtime.fault("network", f"{why} networks")
     if not settings.images:
         runtime.fault("images", "must name at least one image and its digest")
     elif settings.digest_of("") is None:

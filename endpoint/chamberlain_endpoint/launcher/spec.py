@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
-from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings
+from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings, RuntimeKind
 from chamberlain_wire.assertion import Assertion
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
+LEASE_FILE: Final = "/etc/chamberlain/lease"
+"""Where a container finds the file whose time the launcher changes as long as it lives."""
 LEASE_S: Final = 30.0
 """A user endpoint that hears nothing from the launcher for so long ends itself."""
 
@@ -37,6 +39,7 @@ class LaunchSpec:
 
     Attributes:
         command: id of the assertion that asked for it.
+        identity: who asked, as the hub names them; `username`: likewise.
         arguments: the program and its arguments; no secret among them.
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
@@ -58,6 +61,8 @@ class LaunchSpec:
     pam: PamSettings = field(default_factory=PamSettings)
     tells_tasks: bool = False
     may_have_jobs: bool = False
+    identity: str = ""
+    username: str = ""
 
 
 def build(
@@ -83,6 +88,7 @@ def build(
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
+        "lease_file": LEASE_FILE if settings.runtime.kind is RuntimeKind.CONTAINER else "",
         "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,
@@ -103,6 +109,8 @@ def build(
         pam=settings.pam,
         tells_tasks=settings.audit_tasks,
         may_have_jobs=_may_have_jobs(config),
+        identity=admitted.identity,
+        username=admitted.username,
     )
 
 

@@ -23,11 +23,15 @@ from typing import Any, Final
 from chamberlain_endpoint.launcher import accounts, config, trusted_file
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.protocol import Account
-from chamberlain_endpoint.launcher.runtime import chain_probe
+from chamberlain_endpoint.launcher.runtime import chain_probe, faults
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.idmap import IDS
 from chamberlain_endpoint.launcher.runtime.port import Exit, StartFailedError
-from chamberlain_endpoint.launcher.settings import LauncherSettings, RuntimeKind
+from chamberlain_endpoint.launcher.runtime.subordinate import (
+    RecordsBrokenError,
+    SubordinateIds,
+)
+from chamberlain_endpoint.launcher.settings import EngineKind, LauncherSettings, RuntimeKind
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
@@ -35,6 +39,7 @@ from chamberlain_wire.ids import new_id
 
 Link = dict[str, str]
 
+_MOST_NAMESPACES: Final = Path("/proc/sys/user/max_user_namespaces")
 _PATIENCE_S: Final = 90.0
 _ENGINE_S: Final = 10.0
 _UNMUNGE_S: Final = 10.0
@@ -63,12 +68,21 @@ def link(name: str, state: str, said: str, todo: str = "") -> Link:
     return {"link": name, "state": state, "said": said, "todo": todo}
 
 
-def examine(settings: LauncherSettings, account: Account) -> Iterator[Link]:
-    """Yield the links: engine, container, then what the container itself found."""
+def examine(
+    settings: LauncherSettings, account: Account, most_namespaces: Path = _MOST_NAMESPACES
+) -> Iterator[Link]:
+    """Yield the links: ids, user namespaces, engine, container, and what that itself found.
+
+    Args:
+        most_namespaces: where the kernel says how many user namespaces there may be.
+    """
     runtime = settings.runtime
     if runtime.kind is not RuntimeKind.CONTAINER:
         yield link("container", "unknown", "this site runs user endpoints as processes")
         return
+    if runtime.engine is EngineKind.PODMAN:
+        yield _ids(settings, account)
+        yield _namespaces(most_namespaces)
     with tempfile.TemporaryDirectory(prefix="chamberlain-try-") as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -84,6 +98,31 @@ def examine(settings: LauncherSettings, account: Account) -> Iterator[Link]:
             ),
         )
         yield from _run(apart, account)
+
+
+def _ids(settings: LauncherSettings, account: Account) -> Link:
+    runtime = settings.runtime
+    file = settings.state_dir / "containers" / "subordinate.json"
+    ids = SubordinateIds(file, runtime.subordinate_first, runtime.subordinate_count)
+    try:
+        ids.open()
+        base = ids.expected(account.uid)
+    except (faults.NoSubordinateIdsError, RecordsBrokenError) as error:
+        todo = getattr(error, "remedy", f"restore {file}: accounts must not share ids")
+        return link("subordinate ids", "bad", str(error), todo)
+    return link("subordinate ids", "good", f"{account.uname} has {base} to {base + IDS - 1}")
+
+
+def _namespaces(most: Path) -> Link:
+    name = "user namespaces"
+    try:
+        count = int(most.read_text())
+    except (OSError, ValueError) as error:
+        return link(name, "bad", f"{most}: {error}", "this kernel has none: boot one that has")
+    if count == 0:
+        todo = "sysctl user.max_user_namespaces=100000, and in /etc/sysctl.d"
+        return link(name, "bad", "user.max_user_namespaces is 0: the kernel gives none", todo)
+    return link(name, "good", f"the kernel gives up to {count}")
 
 
 def _run(settings: LauncherSettings, account: Account) -> Iterator[Link]:
@@ -114,7 +153,8 @@ def _run(settings: LauncherSettings, account: Account) -> Iterator[Link]:
 
 def _judged(end: Exit, account: Account, took_s: float) -> Iterator[Link]:
     if end.failure:
-        yield link("container", "bad", end.failure, "see the sentence")
+        word = end.failure.partition(":")[0]
+        yield link("container", "bad", end.failure, faults.by_word(word, "").remedy)
         return
     rows = _rows(end.tail)
     if not rows:

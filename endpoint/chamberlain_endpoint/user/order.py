@@ -36,7 +36,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         command: id of the command that started us.
         config: the rendered and checked configuration.
         state_dir: absolute path of our own folder, on a local disk.
-        lease_s: end when standard input is silent for so long, in seconds.
+        lease_s: end when the launcher is silent for so long, in seconds.
+        lease_file: the launcher is heard by the changes of this file's time, where there is
+            such a file; else on standard input.
         stop_grace_s: how long running tasks may go on when we are asked to stop; the one who
             asks waits a little longer before it kills.
         tells_tasks: whether the launcher wants to know what happens to tasks.
@@ -53,6 +55,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity = Identity()
     stop_grace_s: float = 7.0
     tells_tasks: bool = False
+    lease_file: str = ""
 
 
 def read(line: bytes) -> Order:

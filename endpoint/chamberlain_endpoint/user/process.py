@@ -210,7 +210,7 @@ def _watch(lease: Lease, order: Order, inbox: Inbox, setup: Shell) -> None:
         inbox.put(Stop(reason))
         setup.interrupt()
 
-    lease.watch(order.lease_s, stop)
+    lease.watch(order.lease_s, stop, order.lease_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         name = signal.Signals(number).name
         # In a thread: the signal may have come while this one holds the setup's lock.

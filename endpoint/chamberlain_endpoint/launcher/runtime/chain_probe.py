@@ -15,6 +15,8 @@ from pathlib import Path
 
 MARK = "chain-probe: "
 _PATIENCE_S = 10
+_NO_CONFIGURATION = ("slurm.conf", "fetch a config", "configuration source")
+_SILENT = ("unable to contact", "connection refused", "connect failure", "timed out")
 _COMMANDS = (
     ("sinfo", ("--noheader", "--format", "%P %a %D")),
     ("squeue", ("--noheader", "--me")),
@@ -58,19 +60,30 @@ def _munge() -> list[dict[str, str]]:
 
 
 def _scheduler() -> list[dict[str, str]]:
-    found = []
+    found: list[dict[str, str]] = []
     for name, arguments in _COMMANDS:
         if shutil.which(name) is None:
             continue
         code, out = _run(name, *arguments)
-        todo = "is its configuration mounted (/etc/slurm), is the scheduler reachable?"
         good = {"link": name, "state": "good", "said": out or "answers", "todo": ""}
-        found.append(good if code == 0 else {**good, "state": "bad", "said": out, "todo": todo})
+        if code:
+            # The others would be as silent, and take as long to say so.
+            return [*found, {**good, "state": "bad", "said": out, "todo": _todo(out)}]
+        found.append(good)
     if not found:
         said = "no scheduler's commands in the container"
         todo = "put them into the image or mount them from the host, if jobs are to be submitted"
         found.append({"link": "scheduler", "state": "unknown", "said": said, "todo": todo})
     return found
+
+
+def _todo(out: str) -> str:
+    said = out.lower()
+    if any(sign in said for sign in _NO_CONFIGURATION):
+        return 'mount it: runtime.mounts = ["/etc/slurm"]; is slurm.conf there on this host?'
+    if any(sign in said for sign in _SILENT):
+        return "the scheduler is silent: does its daemon run, can this host reach it?"
+    return "is its configuration mounted (/etc/slurm), is the scheduler reachable?"
 
 
 def _run(*command: str) -> tuple[int, str]:

@@ -26,9 +26,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher import privileges
-from chamberlain_endpoint.launcher.runtime import faults, idmap, mount_points
+from chamberlain_endpoint.launcher.runtime import container_plan, faults, idmap, mount_points
 from chamberlain_endpoint.launcher.runtime.docker_api import DockerEngine
-from chamberlain_endpoint.launcher.runtime.faults import EngineError, NotIsolatedError
+from chamberlain_endpoint.launcher.runtime.faults import (
+    EngineError,
+    NoMountError,
+    NotIsolatedError,
+)
 from chamberlain_endpoint.launcher.settings import EngineKind
 from chamberlain_wire import logs
 
@@ -68,7 +72,8 @@ class Clerk:
         except EngineError as error:
             return {"fault": error.word, "detail": str(error)}, ()
         except OSError as error:
-            return {"fault": EngineError.word, "detail": str(error)}, ()
+            fault = faults.of_os_error(request["do"], error)
+            return {"fault": fault.word, "detail": str(fault)}, ()
 
     def _facts(self, request: dict[str, Any]) -> Answer:
         return {"version": self._engine.version()}, ()
@@ -76,9 +81,8 @@ class Clerk:
     def _start(self, request: dict[str, Any]) -> Answer:
         _make_state_dir(request)
         if not _is_own_home(request):
-            drop = request["home"]
-            mounts = request["document"].get("mounts", [])
-            request["document"]["mounts"] = [each for each in mounts if each["destination"] != drop]
+            container_plan.without_mount(request["document"], request["home"])
+        _check_sources(request["document"])
         _make_mount_points(request["document"])
         container = self._engine.create(request["name"], request["document"])
         try:
@@ -247,10 +251,19 @@ def _make_state_dir(request: dict[str, Any]) -> None:
         os.close(state)
 
 
+def _check_sources(document: dict[str, Any]) -> None:
+    """Refuse what is to be mounted and is not there: engines say it in many ways, and late."""
+    for source in container_plan.sources_of(document):
+        if not Path(source).exists():
+            raise NoMountError(f"{source}, which containers are to see, is not there")
+
+
 def _make_mount_points(document: dict[str, Any]) -> None:
     root = document.get("rootfs")
     if not root:
         return
+    # The engine mounts one of its own there, whatever it is asked.
+    mount_points.prepare(Path(root), Path("/etc/hostname"), is_folder=False)
     for mount in document["mounts"]:
         is_folder = mount["type"] == "tmpfs" or Path(mount["source"]).is_dir()
         mount_points.prepare(Path(root), Path(mount["destination"]), is_folder=is_folder)

@@ -17,12 +17,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
-from chamberlain_endpoint.launcher.runtime import container_plan, folders, idmap, names
+from chamberlain_endpoint.launcher.runtime import container_plan, faults, folders, idmap, names
 from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
 from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
 from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
+from chamberlain_endpoint.launcher.runtime.lease_files import LeaseFiles
 from chamberlain_endpoint.launcher.runtime.port import (
     Exit,
     News,
@@ -68,6 +69,7 @@ class ContainerRuntime:
             self._runtime.subordinate_count,
         )
         self._records = ContainerRecords(folder / "containers.json")
+        self._leases = LeaseFiles(folder / "leases")
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
@@ -114,11 +116,13 @@ class ContainerRuntime:
             raise ValueError(f"{spec.user_endpoint} runs already")
         try:
             self._begin(spec)
-        except StartFailedError as error:
+        except EngineError as error:
             if not self._fall_back(spec, error):
                 raise
         except OSError as error:
-            raise StartFailedError(f"{spec.user_endpoint}: {error}") from error
+            fault = faults.of_os_error(spec.user_endpoint, error)
+            if not self._fall_back(spec, fault):
+                raise fault from error
 
     def pid_of(self, user_endpoint: str) -> int:
         """Return the process id of the container's first process; 0: none yet."""
@@ -172,16 +176,18 @@ class ContainerRuntime:
         account_dir = folders.make_account_dir(
             self._settings.accounts_dir, account.uid, account.gid
         )
+        generation = secrets.token_hex(16)
         plan = container_plan.make(
             self._runtime,
             spec,
             container_plan.Place(
                 endpoint=self._settings.endpoint_id,
-                generation=secrets.token_hex(16),
+                generation=generation,
                 root=root,
                 digest=digest,
                 base=self._ids.base_of(account.uid),
                 names=names_dir,
+                lease=self._leases.make(generation),
                 most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
             ),
@@ -240,8 +246,8 @@ class ContainerRuntime:
             )
         )
 
-    def _fall_back(self, spec: LaunchSpec, error: StartFailedError) -> bool:
-        if self._fallback is None or not isinstance(error, EngineError):
+    def _fall_back(self, spec: LaunchSpec, error: EngineError) -> bool:
+        if self._fallback is None:
             return False
         self._fallback.start(spec)
         self._fallen.add(spec.user_endpoint)
@@ -290,11 +296,12 @@ class ContainerRuntime:
     def _forget(self, container: HeldContainer) -> None:
         del self._containers[container.record.user_endpoint]
         self._records.remove(container.record.generation)
+        self._leases.remove(container.record.generation)
         container.let_go()
 
     def _renew_leases(self) -> None:
         for container in self._containers.values():
-            container.stream.renew_lease()
+            self._leases.renew(container.record.generation)
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
 
     def _ask_what_runs(self) -> None:
@@ -338,6 +345,7 @@ class ContainerRuntime:
             self._adopting -= 1
             if isinstance(answer, EngineError) or not fds:
                 # Not as it should be, or ended while nobody looked: nothing of it stays.
+                _log.warning("not adopted: %s", answer, extra={"event": "container.not_adopted"})
                 container.is_ending = True
                 self._link.ask(
                     "kill",
@@ -357,7 +365,7 @@ class ContainerRuntime:
                 },
             )
             self._on_news(record.adopted(container.pid))
-            container.stream.renew_lease()
+            self._leases.renew(record.generation)
 
         self._link.ask("attach", self._known(container), take, _ASK_S)
 
@@ -378,4 +386,7 @@ def _record_of(spec: LaunchSpec, plan: container_plan.Plan) -> Record:
         gid=spec.account.gid,
         groups=plan.own_gids,
         started_at=time.time(),
+        identity=spec.identity,
+        username=spec.username,
+        tells_tasks=spec.tells_tasks,
     )

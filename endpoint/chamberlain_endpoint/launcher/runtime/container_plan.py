@@ -14,13 +14,14 @@ from typing import Any, Final
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.runtime import idmap
 from chamberlain_endpoint.launcher.settings import EngineKind, Limits, Mount, RuntimeSettings
-from chamberlain_endpoint.launcher.spec import LaunchSpec
+from chamberlain_endpoint.launcher.spec import LEASE_FILE, LaunchSpec
 
 LABEL: Final = "org.chamberlain."
 """What the names of our labels begin with."""
 
 _MOST_GROUPS: Final = 64
 """The kernel's maps have 340 rows; each group takes two."""
+_FIRST_PEOPLES_GID: Final = 1000
 _LOG_BYTES: Final = 64 * 1024
 _TMP_MIB: Final = 512
 _CPU_PERIOD_US: Final = 100_000
@@ -38,6 +39,7 @@ class Place:
         digest: of the image.
         base: first of the account's subordinate ids.
         names: folder with the files `passwd` and `group` for this account.
+        lease: the file whose time tells the container that the launcher lives.
         most_open_files: hard limit of the launcher itself.
         most_processes: likewise; -1 is none.
     """
@@ -48,6 +50,7 @@ class Place:
     digest: str
     base: int
     names: Path
+    lease: Path
     most_open_files: int
     most_processes: int
 
@@ -87,6 +90,9 @@ def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
     gids = tuple(sorted({account.gid, *(group.gid for group in account.groups)} - {0}))
     gids = gids[:_MOST_GROUPS] if account.gid in gids[:_MOST_GROUPS] else (account.gid,)
     is_podman = settings.engine is EngineKind.PODMAN
+    if not is_podman:
+        # Docker has one map for all, and in it a system's groups are nobody's.
+        gids = tuple(gid for gid in gids if gid >= _FIRST_PEOPLES_GID or gid == account.gid)
     plan = Plan(
         name=f"chamberlain-{place.endpoint[:8]}-{spec.user_endpoint[:8]}-{place.generation[:12]}",
         document={},
@@ -120,6 +126,7 @@ def _mounts(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> list[M
         Mount(place.names / "group", Path("/etc/group")),
         Mount(Path("/etc/hosts"), Path("/etc/hosts")),
         Mount(Path("/etc/resolv.conf"), Path("/etc/resolv.conf")),
+        Mount(place.lease, Path(LEASE_FILE)),
         Mount(own, own, is_writable=True),
     ]
     if settings.mounts_home:
@@ -184,6 +191,8 @@ def _libpod(
             _tmpfs("/tmp"),  # noqa: S108
             _tmpfs("/run"),
             _tmpfs("/var/tmp"),  # noqa: S108
+            # Podman's own is read-only with the root: locks between processes live there.
+            _tmpfs("/dev/shm"),  # noqa: S108
             *(_bind(each) for each in _mounts(settings, spec, place)),
         ],
         "r_limits": _rlimits(limits, place),
@@ -231,10 +240,8 @@ def _docker(
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "local", "Config": {"max-size": f"{_LOG_BYTES}b"}},
             "Tmpfs": dict.fromkeys(("/tmp", "/run", "/var/tmp"), _TMPFS_OPTIONS),  # noqa: S108
-            "Binds": [
-                f"{each.source}:{each.target}:{'rw' if each.is_writable else 'ro'}"
-                for each in _mounts(settings, spec, place)
-            ],
+            # Not "Binds": for a source that is not there Docker would make a folder, as root.
+            "Mounts": [_docker_bind(each) for each in _mounts(settings, spec, place)],
             "Ulimits": [
                 {
                     "Name": each["type"],
@@ -275,6 +282,33 @@ def _bind(mount: Mount) -> dict[str, Any]:
         # Below a home may be another file system (an automounted project): rbind shows it.
         "options": ["rbind", "rw" if mount.is_writable else "ro", "nosuid", "nodev", "rslave"],
     }
+
+
+def _docker_bind(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(mount.source),
+        "Target": str(mount.target),
+        "ReadOnly": not mount.is_writable,
+        "BindOptions": {"Propagation": "rslave"},
+    }
+
+
+def without_mount(document: dict[str, Any], target: str) -> None:
+    """Take the mount at `target` out of a document of either engine."""
+    holder, mounts, key = document, "mounts", "destination"
+    if "HostConfig" in document:
+        holder, mounts, key = document["HostConfig"], "Mounts", "Target"
+    holder[mounts] = [each for each in holder.get(mounts, []) if each[key] != target]
+
+
+def sources_of(document: dict[str, Any]) -> list[str]:
+    """Return what of the host is mounted by a document of either engine."""
+    found = [each["Source"] for each in document.get("HostConfig", {}).get("Mounts", [])]
+    for each in document.get("mounts", []):
+        if each["type"] == "bind":
+            found.append(each["source"])
+    return found
 
 
 def _rlimits(limits: Limits, place: Place) -> list[dict[str, Any]]:

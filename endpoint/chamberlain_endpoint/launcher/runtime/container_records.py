@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chamberlain_endpoint.launcher.runtime.port import Adopted, StartFailedError
+from chamberlain_endpoint.launcher.runtime import faults
+from chamberlain_endpoint.launcher.runtime.port import Adopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Record:
     Attributes:
         generation: a word that only this start has; it stands in the container's labels.
         started_at: UTC, seconds since the epoch.
+        identity: who asked for it, as the hub names them; `username`: likewise.
+        tells_tasks: its standard output are records of its tasks.
     """
 
     generation: str
@@ -26,6 +29,9 @@ class Record:
     gid: int
     groups: tuple[int, ...]
     started_at: float
+    identity: str = ""
+    username: str = ""
+    tells_tasks: bool = False
 
     def adopted(self, pid: int) -> Adopted:
         """Return what is told of it when it is taken over."""
@@ -36,6 +42,8 @@ class Record:
             uid=self.uid,
             pid=pid,
             started_at=self.started_at,
+            identity=self.identity,
+            username=self.username,
         )
 
 
@@ -66,14 +74,14 @@ class ContainerRecords:
         """Write down a container that will be made.
 
         Raises:
-            StartFailedError: it cannot be written; do not make it.
+            EngineError: it cannot be written; do not make it.
         """
         self._records[record.generation] = record
         try:
             self._write()
         except OSError as error:
             del self._records[record.generation]
-            raise StartFailedError(f"{self._path}: {error}") from error
+            raise faults.of_os_error(str(self._path), error) from error
 
     def remove(self, generation: str) -> None:
         """Forget a container that is gone. One too many does no harm, so no error is raised."""

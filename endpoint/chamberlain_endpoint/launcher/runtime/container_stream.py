@@ -20,7 +20,7 @@ _STDERR: Final = 2
 
 
 class ContainerStream:
-    """Feeds the first line and the lease, and keeps the end of what comes back.
+    """Feeds the first line, and keeps the end of what comes back.
 
     Args:
         waiting: what is to be written first. A secret.
@@ -57,12 +57,6 @@ class ContainerStream:
         self._left = 0
         loop.on_readable(fd, self._read)
         self._feed()
-
-    def renew_lease(self) -> None:
-        """Let it know that we live. What could not be written yet says the same."""
-        if not self._waiting and self._socket is not None:
-            self._waiting += b"\n"
-            self._feed()
 
     def drain(self) -> None:
         """Take what is there now."""

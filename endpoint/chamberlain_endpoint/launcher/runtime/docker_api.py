@@ -138,8 +138,10 @@ class DockerEngine:
 
     def _api(self) -> docker.APIClient:
         if self._client is None:
+            # Docker drops old versions of its interface one after the other: it is asked.
+            version = "1.41" if self._kind is EngineKind.PODMAN else "auto"
             self._client = docker.APIClient(
-                base_url=f"unix://{self._path}", version="1.41", timeout=_TIMEOUT_S
+                base_url=f"unix://{self._path}", version=version, timeout=_TIMEOUT_S
             )
         return self._client
 

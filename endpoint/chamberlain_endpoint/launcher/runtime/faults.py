@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 from chamberlain_endpoint.launcher.runtime.port import StartFailedError
@@ -52,6 +53,22 @@ class NoUserNamespaceError(EngineError):
     public = "The site cannot isolate your user endpoint now; tell its administrator."
 
 
+class NoSubordinateIdsError(EngineError):
+    """Every range of subordinate ids is given to some account."""
+
+    word = "no_subordinate_ids"
+    remedy = "Raise runtime.subordinate_count; ranges that were given stay."
+    public = "The site has no more subordinate ids for new accounts; tell its administrator."
+
+
+class NoMountError(EngineError):
+    """Something of the host that containers are to see is not there."""
+
+    word = "no_mount"
+    remedy = "Start what makes it (munged makes /run/munge), or take it out of runtime.mounts."
+    public = "Something that the site's containers need is missing; tell its administrator."
+
+
 class NotIsolatedError(EngineError):
     """The container ran otherwise than asked, and was killed."""
 
@@ -61,10 +78,12 @@ class NotIsolatedError(EngineError):
 
 
 _SIGNS: Final[tuple[tuple[type[EngineError], tuple[str, ...]], ...]] = (
-    (NoSpaceError, ("no space left", "disk quota exceeded")),
     (
         NoUserNamespaceError,
         (
+            # The kernel says so when user.max_user_namespaces is reached, or 0.
+            "clone: no space left",
+            "fork/exec /proc/self/exe: no space left",
             "user namespace",
             "newuidmap",
             "newgidmap",
@@ -76,6 +95,7 @@ _SIGNS: Final[tuple[tuple[type[EngineError], tuple[str, ...]], ...]] = (
             "max_user_namespaces",
         ),
     ),
+    (NoSpaceError, ("no space left", "disk quota exceeded")),
     (NoImageError, ("no such image", "image not known", "rootfs", "no such object")),
 )
 
@@ -89,12 +109,20 @@ def of_text(status: int, text: str) -> EngineError:
     return EngineError(f"{status}: {text}")
 
 
+def of_os_error(what: str, error: OSError) -> EngineError:
+    """Return the error that a call of the kernel's means; `what` was wanted."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (NoSpaceError if is_full else EngineError)(f"{what}: {error}")
+
+
 def by_word(word: str, detail: str) -> EngineError:
     """Return the error that another process raised."""
     kinds = (
         EngineDownError,
         NoImageError,
+        NoMountError,
         NoSpaceError,
+        NoSubordinateIdsError,
         NoUserNamespaceError,
         NotIsolatedError,
     )

@@ -72,7 +72,9 @@ class HeldContainer:
         self.stream = ContainerStream(
             spec.first_line if spec is not None else b"", self._hear_tasks
         )
-        self._hearing = TaskHearing() if spec is not None and spec.tells_tasks else None
+        self._hearing = TaskHearing() if record.tells_tasks else None
+        if spec is None:
+            self._lose_the_thread()
         self._loop = loop
         self._link = link
         self._means = means
@@ -160,7 +162,13 @@ class HeldContainer:
         elif self.is_ending or self._is_gone:
             os.close(fds[0])
         else:
+            self._lose_the_thread()
             self.stream.open(self._loop, fds[0], self._stream_ended)
+
+    def _lose_the_thread(self) -> None:
+        # What came while nobody was attached is lost, perhaps within a record.
+        if self._hearing is not None:
+            self._hearing.begin_anywhere()
 
     def _end(self) -> None:
         """Have the engine tell how it ended and remove it."""

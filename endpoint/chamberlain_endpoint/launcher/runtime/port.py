@@ -77,6 +77,7 @@ class Adopted:
     Attributes:
         command: id of the assertion that had started it.
         started_at: UTC, seconds since the epoch.
+        identity: who had asked for it, as the hub names them; `username`: likewise.
     """
 
     user_endpoint: str
@@ -85,6 +86,8 @@ class Adopted:
     uid: int
     pid: int
     started_at: float
+    identity: str = ""
+    username: str = ""
 
 
 News = SessionOpened | TasksTold | TasksSilenced | Adopted

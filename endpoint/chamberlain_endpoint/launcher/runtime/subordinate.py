@@ -12,15 +12,10 @@ import json
 import os
 from pathlib import Path
 
+from chamberlain_endpoint.launcher.runtime import faults
+from chamberlain_endpoint.launcher.runtime.faults import NoSubordinateIdsError
 from chamberlain_endpoint.launcher.runtime.idmap import IDS
-from chamberlain_endpoint.launcher.runtime.port import StartFailedError
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
-
-
-class NoSubordinateIdsError(StartFailedError):
-    """Every range is taken. The administrator must raise `runtime.subordinate_count`."""
-
-    public = "The site has no more subordinate ids for new accounts; tell its administrator."
 
 
 class RecordsBrokenError(ChamberlainError):
@@ -67,18 +62,33 @@ class SubordinateIds:
 
         Raises:
             NoSubordinateIdsError: none is left.
-            StartFailedError: the choice could not be written down.
+            EngineError: the choice could not be written down.
         """
+        slot = self._slot_of(uid)
+        if uid not in self._slots:
+            self._write({**self._slots, uid: slot})
+            self._slots[uid] = slot
+        return self._first + slot * IDS
+
+    def expected(self, uid: int) -> int:
+        """Return what `base_of` would, and give nothing.
+
+        Raises:
+            NoSubordinateIdsError: none is left.
+        """
+        return self._first + self._slot_of(uid) * IDS
+
+    def _slot_of(self, uid: int) -> int:
         slot = self._slots.get(uid)
         if slot is None:
-            slot = self._choose(uid)
+            return self._free_slot(uid)
         if slot >= self._most:
             raise NoSubordinateIdsError(
                 f"uid {uid} has range {slot}, runtime.subordinate_count allows {self._most}"
             )
-        return self._first + slot * IDS
+        return slot
 
-    def _choose(self, uid: int) -> int:
+    def _free_slot(self, uid: int) -> int:
         slot = max(self._slots.values(), default=-1) + 1
         # A range that an account lies in would make strangers' files its own.
         while any(
@@ -91,8 +101,6 @@ class SubordinateIds:
                 f"all {self._most} ranges of runtime.subordinate_count are given; "
                 f"uid {uid} would be one more"
             )
-        self._write({**self._slots, uid: slot})
-        self._slots[uid] = slot
         return slot
 
     def _write(self, slots: dict[int, int]) -> None:
@@ -106,4 +114,4 @@ class SubordinateIds:
         except OSError as error:
             with contextlib.suppress(OSError):
                 draft.unlink()
-            raise StartFailedError(f"{self._path}: {error}") from error
+            raise faults.of_os_error(str(self._path), error) from error

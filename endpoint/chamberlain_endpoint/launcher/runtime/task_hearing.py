@@ -17,7 +17,13 @@ class TaskHearing:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._is_apart = False
         self._allowance = claims.Allowance(claims.RATE_PER_S, claims.BURST, now_s=time.monotonic())
+
+    def begin_anywhere(self) -> None:
+        """Expect that what comes next begins within a record, and go on with the next whole one."""
+        self._buffer.clear()
+        self._is_apart = True
 
     def hear(self, data: bytes) -> tuple[claims.Claim, ...]:
         """Return the claims that are complete with `data`.
@@ -26,6 +32,8 @@ class TaskHearing:
             InvalidMessageError: it sends something else, or too much. Hear it no more.
         """
         self._buffer += data
+        if self._is_apart and not self._found_record():
+            return ()
         size = claims.RECORD_BYTES
         count = len(self._buffer) // size
         if count > self._allowance.left(now_s=time.monotonic()):
@@ -40,3 +48,23 @@ class TaskHearing:
         )
         del self._buffer[: count * size]
         return found
+
+    def _found_record(self) -> bool:
+        """Drop what is left of a broken record; return whether a whole one follows.
+
+        Raises:
+            InvalidMessageError: there is none where one must be.
+        """
+        size = claims.RECORD_BYTES
+        for at in range(min(size, len(self._buffer) - size + 1)):
+            try:
+                # Read across the border of two, a record's job has characters that none has.
+                claims.unpack(bytes(self._buffer[at : at + size]))
+            except InvalidMessageError:
+                continue
+            del self._buffer[:at]
+            self._is_apart = False
+            return True
+        if len(self._buffer) >= 2 * size:
+            raise InvalidMessageError("no record where one must be")
+        return False

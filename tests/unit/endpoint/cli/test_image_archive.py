@@ -18,6 +18,7 @@ from chamberlain_endpoint.cli.image_archive import OciArchive
 Member = tuple[str, bytes, str, int]
 """Type of the member, its name, its content or link target, its mode."""
 
+WRITTEN_AT = 1_700_000_000
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -26,7 +27,7 @@ def _layer(*members: tuple[bytes, str, str, int]) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as layer:
         for kind, name, content, mode in members:
             info = tarfile.TarInfo(name)
-            info.type, info.mode = kind, mode
+            info.type, info.mode, info.mtime = kind, mode, WRITTEN_AT
             if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
                 info.linkname = content
                 layer.addfile(info)
@@ -75,6 +76,11 @@ def _unpack(tmp_path: Path, *layers: bytes) -> Path:
     with OciArchive.opened(tmp_path / "a.tar") as opened:
         opened.unpack(opened.image(), root, lambda _: None)
     return root
+
+
+def test_files_keep_the_time_that_their_compiled_forms_remember(tmp_path: Path) -> None:
+    root = _unpack(tmp_path, _layer(_file("lib/module.py")))
+    assert (root / "lib/module.py").stat().st_mtime == WRITTEN_AT
 
 
 def test_layers_are_laid_over_one_another(tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ def test_everything_said_is_taken() -> None:
     assert dict(settings.account_limits)["alice"].open_files == 128
 
 
+def test_docker_is_looked_for_where_it_is() -> None:
+    settings, _ = _parse('engine = "docker"')
+    assert settings.socket == Path("/run/docker.sock")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -76,6 +81,7 @@ def test_everything_said_is_taken() -> None:
         (f'kind = "container"\nimage = "b"\n[images]\na = "{DIGEST}"', "runtime.image must be"),
         ('[images]\na = "latest"', "digest"),
         (f'[images]\n"a b" = "{DIGEST}"', "no name"),
+        (f'kind = "container"\nengine = "docker"\n[images]\na = "{DIGEST}"', "network"),
         ('mounts = ["scratch"]', "absolute"),
         ('mounts = ["/a/../etc"]', "absolute"),
         ('mounts = ["/scratch:/etc:rw"]', "belongs to the container"),

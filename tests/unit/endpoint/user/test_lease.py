@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,22 @@ def test_silence_ends_the_lease(pipe: Pipe) -> None:
     pipe.lease.watch(0.05, lost.put)
     assert "silent" in lost.get(timeout=5.0)
     pipe.close()
+
+
+def test_where_there_is_a_file_standard_input_may_end(pipe: Pipe, tmp_path: Path) -> None:
+    file, lost = tmp_path / "lease", queue.SimpleQueue[str]()
+    file.touch()
+    pipe.lease.watch(0.5, lost.put, str(file))
+    pipe.close()
+    for _ in range(10):
+        with pytest.raises(queue.Empty):
+            lost.get(timeout=0.1)
+        os.utime(file)
+    assert "silent" in lost.get(timeout=10.0)
+
+
+def test_a_file_that_is_not_there_counts_for_nothing(pipe: Pipe, tmp_path: Path) -> None:
+    lost = queue.SimpleQueue[str]()
+    pipe.lease.watch(30.0, lost.put, str(tmp_path / "lease"))
+    pipe.close()
+    assert "closed our standard input" in lost.get(timeout=10.0)
