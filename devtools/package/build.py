@@ -12,7 +12,7 @@ from pathlib import Path
 from devtools import debian as machine
 from devtools import environment
 from devtools.lab import cache, software
-from devtools.package import deb, environments, tree
+from devtools.package import deb, environments, rpm, tree
 from devtools.package.release import PARTS, Release
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter
@@ -25,10 +25,12 @@ class Wanted:
     Attributes:
         debians: releases of Debian, such as `13`.
         parts: of `release.PARTS`.
+        with_rpm: the agent as an RPM, too.
     """
 
     debians: Sequence[str]
     parts: Sequence[str] = PARTS
+    with_rpm: bool = False
 
 
 def build(wanted: Wanted, release: Release, target: Path, report: Reporter) -> list[Path]:
@@ -50,6 +52,8 @@ def build(wanted: Wanted, release: Release, target: Path, report: Reporter) -> l
     for debian in wanted.debians:
         for part in wanted.parts:
             made.append(build_deb(part, debian, made[0], release, target, report))
+    if wanted.with_rpm:
+        made.append(rpm.build(made[0], release, target, report))
     sums = target / "SHA256SUMS"
     sums.write_text("".join(f"{sha256(file)}  {file.name}\n" for file in sorted(made)))
     return [*made, sums]

@@ -70,7 +70,9 @@ def build(part: str, debian: str, root: Path, release: Release, target: Path) ->
         )
     )
     (control / "md5sums").write_text("".join(sums))
-    settings = [f"/{file.relative_to(root)}\n" for file in files if file.is_relative_to(root / "etc")]
+    settings = [
+        f"/{file.relative_to(root)}\n" for file in files if file.is_relative_to(root / "etc")
+    ]
     if settings:
         (control / "conffiles").write_text("".join(settings))
     for name in _SCRIPTS:

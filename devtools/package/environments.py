@@ -150,9 +150,9 @@ def _settle(home: Path, version: str) -> None:
         link.symlink_to(target)
     for name in ("Activate.ps1", "activate", "activate.csh", "activate.fish"):
         (home / "bin" / name).unlink(missing_ok=True)  # nobody works in it
-    (home / "lib64").unlink(missing_ok=True)
-    for folder in (home / "include",):
-        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("lib64", ".gitignore"):
+        (home / name).unlink(missing_ok=True)
+    shutil.rmtree(home / "include", ignore_errors=True)
     # Root's programs: neither a variable nor the working folder adds to what they load.
     for script in ("chamberlain", "chamberlain-hub", "chamberlain-endpoint"):
         file = home / "bin" / script
