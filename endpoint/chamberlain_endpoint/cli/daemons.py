@@ -120,7 +120,7 @@ def stop(endpoint: Known) -> bool:
     if pid is None and not _processes_of(endpoint):
         return False
     if packaged.is_active(packaged.unit_of(where)):
-        _systemctl("stop", packaged.unit_of(where))
+        packaged.systemctl("stop", packaged.unit_of(where))
     elif not supervisord.shut_down(where):
         # It does not answer on its socket, but may hear a signal; or it was killed, and what
         # it ran goes on without it.
@@ -144,7 +144,7 @@ def restart_unit(endpoint: Known) -> bool:
     unit = packaged.unit_of(endpoint.layout)
     if not packaged.is_active(unit):
         return False
-    _systemctl("restart", packaged.launcher_of(unit), unit)
+    packaged.systemctl("restart", packaged.launcher_of(unit), unit)
     return True
 
 
@@ -234,14 +234,6 @@ def _prepare(endpoint: Known) -> list[str]:
         "--configuration",
         str(where.supervisor_config),
     ]
-
-
-def _systemctl(*words: str) -> None:
-    done = subprocess.run(
-        ["systemctl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise CommandFailedError(f"systemctl {' '.join(words)}: {done.stderr.strip()}")
 
 
 def _wait_up(endpoint: Known, process: subprocess.Popen[bytes]) -> None:

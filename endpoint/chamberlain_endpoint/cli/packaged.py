@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import SYSTEM_CONFIG_DIR, Layout
 from chamberlain_endpoint.launcher.settings import LauncherSettings, RuntimeKind
 
@@ -92,11 +93,23 @@ def is_active(unit: str) -> bool:
     """Tell whether systemd runs `unit`, or is about to."""
     if not unit or not Path("/run/systemd/system").is_dir():
         return False
-    done = subprocess.run(
-        ["systemctl", "show", "--property=ActiveState", "--value", unit],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() in ("active", "activating", "reloading", "deactivating")
+    said = systemctl("show", "--property=ActiveState", "--value", unit)
+    return said.strip() in ("active", "activating", "reloading", "deactivating")
+
+
+def systemctl(*words: str) -> str:
+    """Have systemctl do it; return what it says.
+
+    Raises:
+        CommandFailedError: it could not.
+    """
+    command = ["systemctl", *words]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise CommandFailedError(f"{command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        raise CommandFailedError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
