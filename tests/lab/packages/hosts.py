@@ -160,7 +160,7 @@ def main_pid(lab: Lab, host: str, unit: str) -> int:
 
 def user_endpoints(lab: Lab) -> set[str]:
     """Return the processes of user endpoints on the login node."""
-    said = lab.run(LOGIN, ["pgrep", "-f", "chamberlain_endpoint.user.main"], check=False).stdout
+    said = lab.run(LOGIN, ["pgrep", "-f", "[c]hamberlain_endpoint.user.main"], check=False).stdout
     return set(said.split())
 
 
