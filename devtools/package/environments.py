@@ -60,16 +60,25 @@ def dependencies(debian: str, part: str, report: Reporter) -> Path:
     Raises:
         BuildFailedError: something could not be fetched or installed.
     """
-    base = root(debian, report)
-    fetched = wheels(debian, report)
+    base, fetched = root(debian, report), wheels(debian, report)
 
     def build(made: Path) -> None:
-        _run(base, made, fetched, part, ".", *sorted(software.requirements((part,))))
+        install_dependencies(debian, part, made, report)
         (made / "wheels.sha256").write_text(_sums(made / part, fetched))
 
     key = hashlib.sha256(f"{fetched.name} {base.name} {_INSTALL}".encode()).hexdigest()[:16]
     text = f"Installing what the {part} depends on, for Debian {debian} (once)"
     return cache.entry(f"venv{debian}{part}", key, text, build, report)
+
+
+def install_dependencies(debian: str, part: str, target: Path, report: Reporter) -> None:
+    """Install and compile what `part` depends on into `target/<part>`.
+
+    Raises:
+        BuildFailedError: pip said no.
+    """
+    base, fetched = root(debian, report), wheels(debian, report)
+    _run(base, target, fetched, part, ".", *sorted(set(software.requirements((part,)))))
 
 
 def put_together(debian: str, part: str, wheel: Path, target: Path, report: Reporter) -> None:
