@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import os
 import shutil
-import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -76,22 +78,25 @@ def _put(root: Path, source: Path, target: str) -> None:
 
 
 def _document(root: Path, program: str) -> None:
-    pages = root / "pages"
-    cache.run([PYTHON, "-m", "devtools.manpages", pages], environment=_plain())
-    manual = root / f"usr/share/man/man1/{program}.1.gz"
-    manual.parent.mkdir(parents=True)
-    with manual.open("wb") as out:
-        # As Debian has them; without name and time in the head.
-        subprocess.run(["gzip", "-9n", "-c", pages / f"{program}.1"], stdout=out, check=True)
-    shutil.rmtree(pages)
+    for name, content in _documents(program):
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+@functools.cache
+def _documents(program: str) -> tuple[tuple[str, bytes], ...]:
+    """Return manual page and completions of `program`: the same for every system."""
+    with tempfile.TemporaryDirectory() as pages:
+        cache.run([PYTHON, "-m", "devtools.manpages", pages], environment=_plain())
+        page = (Path(pages) / f"{program}.1").read_bytes()
+    found = [(f"usr/share/man/man1/{program}.1.gz", gzip.compress(page, mtime=0))]
     variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
     for shell, pattern in _COMPLETIONS.items():
-        said = cache.run(
-            [VENV / "bin" / program], environment=_plain() | {variable: f"{shell}_source"}
-        )
-        target = root / pattern.format(program=program)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(said)
+        asked = _plain() | {variable: f"{shell}_source"}
+        said = cache.run([VENV / "bin" / program], environment=asked)
+        found.append((pattern.format(program=program), said.encode()))
+    return tuple(found)
 
 
 def _plain() -> dict[str, str]:
