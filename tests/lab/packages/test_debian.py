@@ -95,7 +95,7 @@ def test_a_restart_and_a_reload_of_the_manager_leave_user_endpoints_alone(
     assert hosts.main_pid(lab, LOGIN, MANAGER) == manager
     assert hosts.main_pid(lab, LOGIN, LAUNCHER) == launcher
     hosts.hello(lab, site, "alice")
-    assert hosts.user_endpoints(lab) == running
+    assert running <= hosts.user_endpoints(lab)
 
 
 def test_a_reload_with_a_fault_is_told_and_changes_nothing(installed: Installed) -> None:
@@ -142,7 +142,7 @@ def test_an_upgrade_leaves_user_endpoints_and_settings_alone(installed: Installe
     assert lab.run(HUB, ["cat", "/etc/chamberlain/hub.toml"]).stdout == settings
     rollout.wait_online(lab, site)
     assert hosts.hello(lab, site, "alice")["username"] == "alice"
-    assert hosts.user_endpoints(lab) == running
+    assert running <= hosts.user_endpoints(lab)
     # Whoever wants the new launcher says so; who has no user endpoint yet gets one of it.
     lab.run(LOGIN, ["chamberlain-endpoint", "restart", hosts.ENDPOINT], limit_s=200.0)
     rollout.wait_online(lab, site)
