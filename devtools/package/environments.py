@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from devtools import environment
-from devtools.lab import cache, recipe, software
+from devtools.lab import cache, software
 from devtools.package.release import SUITES
 from devtools.say import Reporter
 
 WHERE: Final = Path("/opt/chamberlain")
-_BUILD_PACKAGES: Final = ("python3", "python3-venv")
 
 # Mounts of its own, in a root that is thrown away. /mnt has the wheels, /opt/chamberlain what
 # stays. pip runs from the wheel that python3-venv brings; no environment of ours contains it.
@@ -119,21 +118,7 @@ def root(debian: str, report: Reporter) -> Path:
     Raises:
         BuildFailedError: mmdebstrap failed: most often the network or the archive.
     """
-    suite = SUITES[debian]
-    if suite == recipe.SUITE:
-        return cache.base(report)
-
-    def build(made: Path) -> None:
-        mirror = os.environ.get("CHAMBERLAIN_LAB_MIRROR", "")
-        words = ["mmdebstrap", "--variant=apt", "--format=directory"]
-        words += [f"--include={','.join(_BUILD_PACKAGES)}"]
-        words += ['--aptopt=Apt::Install-Recommends "false"', suite, str(made)]
-        alone = ["unshare", "--mount", "--propagation", "private", "--"]
-        cache.run([*alone, *words, *([mirror] if mirror else [])])
-        recipe.scrub(made)
-
-    key = hashlib.sha256(f"{suite} {_BUILD_PACKAGES}".encode()).hexdigest()[:16]
-    return cache.entry(f"root{debian}", key, f"Building a Debian {suite} (once)", build, report)
+    return cache.base(report, SUITES[debian])
 
 
 def _run(base: Path, opt: Path, given: Path, part: str, compiled: str, *wanted: str) -> None:
