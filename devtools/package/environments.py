@@ -8,7 +8,6 @@ its source, so neither a clock nor a stat decides whether it is good (ADR 0026 h
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -62,7 +61,8 @@ def dependencies(debian: str, part: str, report: Reporter) -> Path:
     base, fetched = root(debian, report), wheels(debian, report)
 
     def build(made: Path) -> None:
-        install_dependencies(debian, part, made, report)
+        # Not by the names of what is in the cache: that is locked now.
+        _install(base, fetched, part, made)
         (made / "wheels.sha256").write_text(_sums(made / part, fetched))
 
     key = hashlib.sha256(f"{fetched.name} {base.name} {_INSTALL}".encode()).hexdigest()[:16]
@@ -76,7 +76,10 @@ def install_dependencies(debian: str, part: str, target: Path, report: Reporter)
     Raises:
         BuildFailedError: pip said no.
     """
-    base, fetched = root(debian, report), wheels(debian, report)
+    _install(root(debian, report), wheels(debian, report), part, target)
+
+
+def _install(base: Path, fetched: Path, part: str, target: Path) -> None:
     _run(base, target, fetched, part, ".", *sorted(set(software.requirements((part,)))))
 
 
