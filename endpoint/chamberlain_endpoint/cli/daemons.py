@@ -120,7 +120,7 @@ def stop(endpoint: Known) -> bool:
     if pid is None and not _processes_of(endpoint):
         return False
     if packaged.is_active(packaged.unit_of(where)):
-        packaged.systemctl("stop", packaged.unit_of(where))
+        packaged.systemctl("stop", packaged.launcher_of(packaged.unit_of(where)))
     elif not supervisord.shut_down(where):
         # It does not answer on its socket, but may hear a signal; or it was killed, and what
         # it ran goes on without it.

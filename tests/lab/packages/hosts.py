@@ -46,7 +46,14 @@ _LIST = (
 _OF_OTHERS = (
     *("/var/lib/dpkg/", "/var/cache/", "/var/log/", "/var/lib/apt/", "/var/lib/systemd/"),
     *("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-"),
-    *("/etc/subgid-", "/etc/apt/", "/var/lib/slurm/", "/root/", "/var/lib/containers/"),
+    *(
+        "/etc/subgid-",
+        "/etc/apt/",
+        "/var/lib/slurm/",
+        "/root/",
+        "/var/tmp/intermediate-mountpoint",
+        "/var/lib/containers/",
+    ),
 )
 
 

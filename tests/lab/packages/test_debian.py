@@ -104,7 +104,7 @@ def test_a_reload_with_a_fault_is_told_and_changes_nothing(installed: Installed)
     lab.run(LOGIN, ["sh", "-c", f"cp -p {CONFIG} /root/kept; echo 'heartbeat: 3' >> {CONFIG}"])
     try:
         assert lab.run(LOGIN, ["systemctl", "reload", MANAGER], check=False).returncode != 0
-        said = lab.run(LOGIN, ["journalctl", "-u", MANAGER, "-n", "20", "--no-pager"]).stdout
+        said = lab.run(LOGIN, ["tail", "-n", "20", LOG]).stdout
         assert "heartbeat" in said
     finally:
         lab.run(LOGIN, ["mv", "/root/kept", CONFIG])
@@ -219,6 +219,7 @@ def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(installed: Ins
 
 
 CONFIG = f"{SETTINGS}/config.yaml"
+LOG = f"/var/log/chamberlain/{hosts.ENDPOINT}/manager.log"
 
 
 def exposure(lab: Lab, host: str, unit: str) -> float:
