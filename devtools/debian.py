@@ -27,6 +27,9 @@ _PROVES: Final = MappingProxyType(
         "debian-archive-keyring": "usr/share/keyrings/debian-archive-trixie-stable.gpg",
         "iproute2": "usr/sbin/ip",
         "openssh-client": "usr/bin/ssh",
+        "apt-utils": "usr/bin/apt-ftparchive",
+        "gpg": "usr/bin/gpg",
+        "rpm": "usr/bin/rpmbuild",
         "groff-base": "usr/bin/groff",
         "python3-venv": "usr/lib/python3*/ensurepip/__init__.py",
     }
@@ -36,6 +39,8 @@ LAB: Final = (
     *("iproute2", "openssh-client"),
 )
 """What `./dev lab` needs."""
+PACKAGING: Final = (*LAB, "apt-utils", "gpg", "rpm")
+"""What `./dev package` needs."""
 PACKAGES_OF_MARKS: Final = MappingProxyType(
     {
         "needs_rabbit": ("rabbitmq-server",),
@@ -43,6 +48,7 @@ PACKAGES_OF_MARKS: Final = MappingProxyType(
         "needs_systemd": ("systemd",),
         "needs_groff": ("groff-base",),
         "needs_lab": LAB,
+        "needs_packages": PACKAGING,
     }
 )
 """Markers of tests -> the packages without which they cannot run."""

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from devtools import bench, checks, demo, demo_runs, environment, hook, stage, testing
 from devtools.image.commands import image_commands
 from devtools.lab.commands import lab_commands
+from devtools.package.commands import package_command
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, last_line
 
@@ -159,6 +160,7 @@ def bench_command(
 
 cli.add_command(lab_commands)
 cli.add_command(image_commands)
+cli.add_command(package_command)
 
 
 def _was_given(context: click.Context, option: str) -> bool:

@@ -32,8 +32,11 @@ def folder() -> Path:
     return Path(named).absolute() if named else Path("/var/cache/chamberlain-lab")
 
 
-def base(report: Reporter) -> Path:
+def base(report: Reporter, suite: str = recipe.SUITE) -> Path:
     """Return the root of lab hosts, which nobody may change; build it when it is absent.
+
+    Args:
+        suite: Debian's release, by its name.
 
     Raises:
         BuildFailedError: mmdebstrap failed: most often the network or the archive.
@@ -45,13 +48,15 @@ def base(report: Reporter) -> Path:
         run(
             [
                 *("unshare", "--mount", "--propagation", "private", "--"),
-                *recipe.mmdebstrap_arguments(root, mirror),
+                *recipe.mmdebstrap_arguments(root, mirror, suite=suite),
             ]
         )
         recipe.scrub(root)
 
-    text = f"Building a Debian {recipe.SUITE} of {len(recipe.PACKAGES)} packages (once)"
-    return entry("base", recipe.base_hash(), text, build, report)
+    text = f"Building a Debian {suite} of {len(recipe.PACKAGES)} packages (once)"
+    # Each release is kept for itself: two of them are no history of one another.
+    kind = "base" if suite == recipe.SUITE else f"{suite}base"
+    return entry(kind, recipe.base_hash(suite=suite), text, build, report)
 
 
 def entry(kind: str, key: str, text: str, build: Callable[[Path], None], report: Reporter) -> Path:

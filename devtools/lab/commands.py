@@ -9,9 +9,10 @@ import click
 
 from devtools.image import build as images
 from devtools.image import engines
-from devtools.lab import inside, looks, rollout, software
+from devtools.lab import inside, looks, recipe, rollout, software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import Plan
+from devtools.package.release import SUITES
 from devtools.say import Reporter, last_line
 
 _NAME = click.option(
@@ -39,7 +40,10 @@ def lab_commands() -> None:
 )
 @click.option("--containers", is_flag=True, help="One container per person, of our own image.")
 @click.option("--bare", is_flag=True, help="Hosts without Chamberlain, for roles that install it.")
-def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool) -> None:
+@click.option(
+    "--debian", type=click.Choice([*SUITES]), default="13", show_default=True, help="With --bare."
+)
+def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool, debian: str) -> None:
     """Boot the hosts and roll out the checkout: hub on `hub`, endpoint on `login`.
 
     The first time it builds the hosts' Debian, which takes a minute or two. On a lab that is up
@@ -47,6 +51,10 @@ def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool) -> No
     """
     if bare and containers:
         raise click.UsageError("--bare has no endpoint that could run --containers")
+    if SUITES[debian] != recipe.SUITE and not bare:
+        raise click.UsageError(
+            "--debian goes with --bare: our programs are rolled out on Debian 13"
+        )
     report = Reporter()
     lab = Lab(name)
     if lab.is_up:
@@ -58,7 +66,7 @@ def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool) -> No
             sys.exit(last_line(len(lab.facts.hosts), 0))
         rollout.renew(lab, report)
     else:
-        lab.up(Plan(nodes, accounts), report, bare=bare)
+        lab.up(Plan(nodes, accounts), report, bare=bare, suite=SUITES[debian])
         try:
             if not bare:
                 _furnish(lab, report, containers=containers)

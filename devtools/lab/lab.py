@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from devtools import debian
-from devtools.lab import cache, inside, network, software, state
+from devtools.lab import cache, inside, network, recipe, software, state
 from devtools.lab.plan import Plan
 from devtools.lab.state import Facts, Running
 from devtools.lab.supervisor import BOOT_OFF
@@ -58,13 +58,16 @@ class Lab:
         """The machine's end of what every host sees as /srv/lab."""
         return state.folder(self.name) / "share"
 
-    def up(self, plan: Plan, report: Reporter, *, bare: bool = False) -> None:
+    def up(
+        self, plan: Plan, report: Reporter, *, bare: bool = False, suite: str = recipe.SUITE
+    ) -> None:
         """Bring it up: build what is not in the cache, boot the hosts, install our programs.
 
         It goes down when this process ends, however it ends, unless `keep` is called.
 
         Args:
             bare: hosts without our programs.
+            suite: the hosts' Debian, by its name.
 
         Raises:
             CannotGoOnError: it did not come up, and nothing of it is left.
@@ -73,7 +76,7 @@ class Lab:
         debian.ensure(debian.LAB, report)
         for name in state.sweep():
             report.line(f"Removed what the killed lab {name} had left.")
-        base = cache.base(report)
+        base = cache.base(report, suite)
         layer = None if bare else software.environment(base, report)
         try:
             self._start(plan, base, layer, report)

@@ -113,20 +113,26 @@ _SCRUBBED: Final = (
 _SUBORDINATE: Final = "containers:1000000:6553600\n"
 
 
-def base_hash(packages: Sequence[str] = PACKAGES) -> str:
+def base_hash(packages: Sequence[str] = PACKAGES, suite: str = SUITE) -> str:
     """Return what names the base: a hash of how it is built, and for which architecture."""
-    words = [*mmdebstrap_arguments(Path(), "", packages), *_SCRUBBED, platform.machine()]
+    arguments = mmdebstrap_arguments(Path(), "", packages, suite=suite)
+    words = [*arguments, *_SCRUBBED, platform.machine()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
 def mmdebstrap_arguments(
-    root: Path, mirror: str, packages: Sequence[str] = PACKAGES, variant: str = "apt"
+    root: Path,
+    mirror: str,
+    packages: Sequence[str] = PACKAGES,
+    variant: str = "apt",
+    suite: str = SUITE,
 ) -> list[str]:
     """Return the command that builds the packages' part of the base in the folder `root`.
 
     Args:
         mirror: address of an archive; empty: mmdebstrap's own choice.
         variant: what is in it beside `packages`, in mmdebstrap's word.
+        suite: Debian's release, by its name.
     """
     return [
         "mmdebstrap",
@@ -135,7 +141,7 @@ def mmdebstrap_arguments(
         f"--include={','.join(packages)}",
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT),
-        SUITE,
+        suite,
         str(root),
         *([mirror] if mirror else []),
     ]

@@ -128,8 +128,13 @@ def install(lab: Lab, layer: Path) -> None:
     )
 
 
-def build_wheel(builders: Path, target: Path) -> Path:
-    """Build the checkout's wheel into the folder `target`, without network; return it."""
+def build_wheel(builders: Path, target: Path, *, epoch: int | None = None) -> Path:
+    """Build the checkout's wheel into the folder `target`, without network; return it.
+
+    Args:
+        epoch: time of the files in it, in seconds; None: pip's choice.
+    """
+    fixed = {} if epoch is None else {"SOURCE_DATE_EPOCH": str(epoch)}
     for old in target.glob("chamberlain-*.whl"):
         old.unlink()
     with tempfile.TemporaryDirectory() as scratch:
@@ -138,7 +143,8 @@ def build_wheel(builders: Path, target: Path) -> Path:
             [
                 *(PYTHON, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
                 *("--no-deps", "--no-index", "--find-links", builders, "-w", scratch, ROOT),
-            ]
+            ],
+            environment={**os.environ, **fixed},
         )
         (made,) = Path(scratch).glob("chamberlain-*.whl")
         return Path(shutil.move(made, target / made.name))

@@ -103,9 +103,10 @@ class Supervisor:
             subprocess.run(["umount", "-l", target], capture_output=True, check=False)
 
     def _mount_opt(self) -> None:
-        opt = self._folder / "opt"
-        opt.mkdir(mode=0o755)
+        # Without our programs each host has an /opt of its own: packages are installed there.
         if self._software is not None:
+            opt = self._folder / "opt"
+            opt.mkdir(mode=0o755)
             self._overlay(self._software, opt, self._folder / "opt-layer")
 
     def _prepare(self, host: Host, keys: furnish.Secrets) -> None:
@@ -156,7 +157,9 @@ class Supervisor:
         )
 
     def _nspawn(self, host: Host, place: Path) -> list[str]:
-        shared = {"home": "/home", "opt": "/opt", "share": "/srv/lab"}
+        shared = {"home": "/home", "share": "/srv/lab"}
+        if self._software is not None:
+            shared["opt"] = "/opt"
         return [
             "systemd-nspawn",
             "--quiet",

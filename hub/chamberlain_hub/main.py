@@ -50,7 +50,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 )
 @click.pass_obj
 def serve(config: Path | None, migrate_first: bool) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT. SIGHUP: begin afresh with the settings as they are then.
 
     On first start, the data folder, the SQLite database and the signing key are made, for
     this user alone. Logs are JSON lines on standard error.
@@ -64,7 +64,18 @@ def serve(config: Path | None, migrate_first: bool) -> None:
         if migrate_first or store.is_sqlite:
             store.migrate()
         store.check_migrated()
-    serve_api(settings)
+    if serve_api(settings):
+        _begin_afresh()
+
+
+def _begin_afresh() -> None:
+    import os
+    import signal
+    import sys
+
+    # Until the new program listens, another one of these must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 @cli.command()

@@ -1,14 +1,20 @@
-"""`enable-on-boot` and `disable-on-boot`: writes the unit, and tells systemd if it is there."""
+"""`enable-on-boot` and `disable-on-boot`: writes the unit, and tells systemd if it is there.
+
+Where a package brought units, those are enabled; what is written is a drop-in, if any.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from chamberlain_endpoint.cli import packaged
 from chamberlain_endpoint.cli.boot_unit import unit_name, unit_text
+from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
 
@@ -32,8 +38,8 @@ class Booted:
     following: tuple[str, ...]
 
 
-def enable(layout: Layout, config_dir: Path | None, unit_dir: Path | None) -> Booted:
-    """Write the unit and enable it.
+def enable(endpoint: Known, config_dir: Path | None, unit_dir: Path | None) -> Booted:
+    """Write the unit, or what the package's lacks, and enable it.
 
     Args:
         unit_dir: write it here and tell nobody: for images and packages.
@@ -41,21 +47,58 @@ def enable(layout: Layout, config_dir: Path | None, unit_dir: Path | None) -> Bo
     Raises:
         CommandFailedError: it could not be written, or systemd refused it.
     """
-    file = (unit_dir or _unit_dir(layout)) / unit_name(layout.name)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(file.name + ".new")
-        new.write_text(unit_text(layout, config_dir))
-        new.chmod(0o644)
-        new.replace(file)
-    except OSError as error:
-        raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
-    enabling = [["daemon-reload"], ["enable", file.name]]
-    starting = [["start", file.name]]
+    layout = endpoint.layout
+    unit = packaged.unit_of(layout)
+    if unit and unit_dir is None:
+        _leave_old(layout)
+        file = _enable_packaged(endpoint, unit)
+    else:
+        unit = unit_name(layout.name)
+        file = (unit_dir or _unit_dir(layout)) / unit
+        _write(file, unit_text(layout, config_dir))
+    enabling = [["daemon-reload"], ["enable", unit]]
+    starting = [["start", unit]]
     linger = [] if layout.multi else ["loginctl enable-linger"]
     if unit_dir is not None or not _is_init():
         return Booted(file, (), (*_typed(layout, enabling + starting), *linger))
     return Booted(file, _told(layout, enabling), (*_typed(layout, starting), *linger))
+
+
+def _enable_packaged(endpoint: Known, unit: str) -> Path:
+    folder = SYSTEM_UNITS / f"{packaged.launcher_of(unit)}.d"
+    text = packaged.drop_in(endpoint.settings)
+    if text:
+        _write(folder / packaged.DROP_IN, text)
+        return folder / packaged.DROP_IN
+    _remove(folder)
+    return packaged.UNITS / "chamberlain-endpoint@.service"
+
+
+def _leave_old(layout: Layout) -> None:
+    """Take away the unit that was written before the package brought its own."""
+    old = SYSTEM_UNITS / unit_name(layout.name)
+    if old.exists():
+        raise CommandFailedError(
+            f"{old} starts {layout.name} already, from before the package. Take it away first: "
+            f"systemctl disable --now {old.name}; rm {old}"
+        )
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(file.name + ".new")
+        new.write_text(text)
+        new.chmod(0o644)
+        new.replace(file)
+    except OSError as error:
+        raise CommandFailedError(f"{error.filename}: {error.strerror}") from error
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / packaged.DROP_IN).unlink()
+        folder.rmdir()  # unless the site has drop-ins of its own
 
 
 def disable(layout: Layout, unit_dir: Path | None) -> Booted:
@@ -64,6 +107,9 @@ def disable(layout: Layout, unit_dir: Path | None) -> Booted:
     Raises:
         CommandFailedError: there is none, or systemd refused.
     """
+    unit = packaged.unit_of(layout)
+    if unit and unit_dir is None:
+        return _disable_packaged(layout, unit)
     file = (unit_dir or _unit_dir(layout)) / unit_name(layout.name)
     if not file.exists():
         raise CommandFailedError(f"{file} is not there: {layout.name} does not start on boot.")
@@ -76,6 +122,17 @@ def disable(layout: Layout, unit_dir: Path | None) -> Booted:
     if told:
         return Booted(file, did + _told(layout, [["daemon-reload"]]), ())
     return Booted(file, (), _typed(layout, [["daemon-reload"]]))
+
+
+def _disable_packaged(layout: Layout, unit: str) -> Booted:
+    wanted = SYSTEM_UNITS / "multi-user.target.wants" / unit
+    if not wanted.is_symlink():
+        raise CommandFailedError(f"{layout.name} does not start on boot.")
+    # The drop-in stays: what runs may be started again by hand.
+    words = [["disable", unit]]
+    if _is_init():
+        return Booted(wanted, _told(layout, words), ())
+    return Booted(wanted, (), _typed(layout, words))
 
 
 def _unit_dir(layout: Layout) -> Path:

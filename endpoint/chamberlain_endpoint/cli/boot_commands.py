@@ -28,7 +28,7 @@ def enable_command(
     As root a unit of the system, else one of your own account. The unit says what is left
     open, and why. Where systemd does not run, the unit is written and the rest is printed.
     """
-    done = boot.enable(daemons.known(name, config_dir).layout, config_dir, unit_dir)
+    done = boot.enable(daemons.known(name, config_dir), config_dir, unit_dir)
     _tell(name, done, "written", as_json)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.cli import layout, processes, supervisord
+from chamberlain_endpoint.cli import layout, packaged, processes, supervisord
 from chamberlain_endpoint.cli.configure import judge, make_folders
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
@@ -119,7 +119,9 @@ def stop(endpoint: Known) -> bool:
     pid = _supervisor_pid(where)
     if pid is None and not _processes_of(endpoint):
         return False
-    if not supervisord.shut_down(where):
+    if packaged.is_active(packaged.unit_of(where)):
+        packaged.systemctl("stop", packaged.launcher_of(packaged.unit_of(where)))
+    elif not supervisord.shut_down(where):
         # It does not answer on its socket, but may hear a signal; or it was killed, and what
         # it ran goes on without it.
         for one in {pid} if pid is not None else _daemons_of(endpoint):
@@ -131,6 +133,38 @@ def stop(endpoint: Known) -> bool:
             f"Still there after {_STOP_S:.0f} s: process {left}. See {where.log}."
         )
     return True
+
+
+def restart_unit(endpoint: Known) -> bool:
+    """Have systemd restart launcher and manager if it runs them; return whether it did.
+
+    Raises:
+        CommandFailedError: systemd could not.
+    """
+    unit = packaged.unit_of(endpoint.layout)
+    if not packaged.is_active(unit):
+        return False
+    packaged.systemctl("restart", packaged.launcher_of(unit), unit)
+    return True
+
+
+def runs(endpoint: Known) -> bool:
+    """Tell whether its daemons run, whoever started them."""
+    return supervisord.programs(endpoint.layout) is not None or bool(_daemons_of(endpoint))
+
+
+def programs(endpoint: Known) -> list[supervisord.Program] | None:
+    """Return launcher and manager and their states; None: nothing of them runs."""
+    seen = supervisord.programs(endpoint.layout)
+    if seen is not None:
+        return seen
+    found = {"launcher": _launchers_of(endpoint), "manager": _managers_of(endpoint)}
+    if not any(found.values()):
+        return None
+    return [
+        supervisord.Program(name, "RUNNING" if pids else "STOPPED", min(pids, default=0))
+        for name, pids in found.items()
+    ]
 
 
 def rows(config_dir: Path | None) -> list[Row]:
@@ -147,7 +181,7 @@ def _row(name: str, config_dir: Path | None) -> Row:
         endpoint = known(name, config_dir)
     except CommandFailedError:
         return Row(name, "", "unreadable", 0)
-    running = supervisord.programs(endpoint.layout)
+    running = programs(endpoint)
     return Row(
         name=name,
         endpoint_id=endpoint.settings.endpoint_id,
@@ -260,10 +294,17 @@ def _processes_of(endpoint: Known) -> set[int]:
 
 
 def _daemons_of(endpoint: Known) -> set[int]:
-    where = endpoint.layout
-    return processes.with_words(
-        "chamberlain_endpoint.launcher.main", str(where.launcher_toml)
-    ) | processes.with_words("chamberlain_endpoint.manager.main", str(where.manager_config))
+    return _launchers_of(endpoint) | _managers_of(endpoint)
+
+
+def _launchers_of(endpoint: Known) -> set[int]:
+    file = str(endpoint.layout.launcher_toml)
+    return processes.with_words("chamberlain_endpoint.launcher.main", file)
+
+
+def _managers_of(endpoint: Known) -> set[int]:
+    file = str(endpoint.layout.manager_config)
+    return processes.with_words("chamberlain_endpoint.manager.main", file)
 
 
 def _supervisor_pid(where: Layout) -> int | None:

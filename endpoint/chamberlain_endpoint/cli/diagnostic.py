@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import yaml
 
-from chamberlain_endpoint.cli import check_files, doctor, redaction, supervisord, token_commands
+from chamberlain_endpoint.cli import check_files, daemons, doctor, redaction, token_commands
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 
@@ -65,7 +65,7 @@ def members(endpoint: Known, log_kib: int) -> Iterator[Member]:
     for name in _LOGS:
         yield member(f"logs/{name}", _tail(endpoint.layout.log / name, log_kib))
     yield member("folders.txt", "\n".join(_listed(endpoint)) + "\n")
-    programs = [asdict(one) for one in supervisord.programs(endpoint.layout) or []]
+    programs = [asdict(one) for one in daemons.programs(endpoint) or []]
     yield member("programs.json", json.dumps(programs, indent=2))
 
 

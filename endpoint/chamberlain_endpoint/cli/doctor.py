@@ -11,7 +11,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.cli import accounts, ask_launcher, check_files, hub, supervisord, tokens
+from chamberlain_endpoint.cli import (
+    accounts,
+    ask_launcher,
+    check_files,
+    daemons,
+    hub,
+    packaged,
+    supervisord,
+    tokens,
+)
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.launcher.client import LauncherClient
@@ -104,12 +113,21 @@ def _files(endpoint: Known) -> LinkReport:
 
 def _programs(endpoint: Known) -> Iterator[LinkReport]:
     where = endpoint.layout
-    seen = supervisord.programs(where)
+    seen, unit = daemons.programs(endpoint), packaged.unit_of(where)
     if seen is None:
         todo = f"chamberlain-endpoint start {where.name} --detach"
-        yield LinkReport("supervisord", State.BAD, "does not run", todo)
+        link = "systemd" if unit else "supervisord"
+        yield LinkReport(
+            link, State.BAD, "does not run", f"systemctl start {unit}" if unit else todo
+        )
         return
-    yield LinkReport("supervisord", State.GOOD, f"answers at {where.supervisor_socket}")
+    if supervisord.programs(where) is not None:
+        yield LinkReport("supervisord", State.GOOD, f"answers at {where.supervisor_socket}")
+    elif packaged.is_active(unit):
+        yield LinkReport("systemd", State.GOOD, f"runs {unit}")
+    else:
+        todo = f"chamberlain-endpoint restart {where.name} --detach"
+        yield LinkReport("supervisord", State.BAD, "does not run, and left programs", todo)
     for program in seen:
         good = program.state == "RUNNING"
         said = f"process {program.pid} runs" if good else f"is {program.state}"

@@ -75,6 +75,10 @@ def restart_command(name: str, detach: bool, config_dir: Path | None, as_json: b
             f"{name} goes on as it is: it would not start again. {faults[0].text()} "
             f"(all: chamberlain-endpoint check-config {name})"
         )
+    if daemons.restart_unit(endpoint):
+        told = {"name": name, "state": "running", "was_running": True}
+        print_json(told) if as_json else click.echo(f"{name} runs again, by systemd.")
+        return
     stopped = daemons.stop(endpoint)
     if not detach:
         click.echo(f"Logs: {endpoint.layout.log}. Stop with Ctrl-C.", err=True)

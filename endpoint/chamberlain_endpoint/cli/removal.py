@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from chamberlain_endpoint.cli import daemons, processes, supervisord, tokens
+from chamberlain_endpoint.cli import daemons, processes, tokens
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 
@@ -34,7 +34,7 @@ def delete(endpoint: Known, *, force: bool) -> Deleted:
             second try goes on where this one ended.
     """
     where = endpoint.layout
-    runs = supervisord.programs(where) is not None
+    runs = daemons.runs(endpoint)
     if runs and not force:
         raise CommandFailedError(
             f"{where.name} runs. Stop it first, or give --force (its user endpoints end)."

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from chamberlain_endpoint.cli import daemons, hub, supervisord, tokens
+from chamberlain_endpoint.cli import daemons, hub, tokens
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.group import cli, common, json_option, print_json
 
@@ -47,7 +47,7 @@ def logout_command(name: str, force: bool, config_dir: Path | None, as_json: boo
     The hub still knows it: revoke it there (chamberlain-hub token revoke).
     """
     endpoint = daemons.known(name, config_dir)
-    if not force and supervisord.programs(endpoint.layout) is not None:
+    if not force and daemons.runs(endpoint):
         raise CommandFailedError(f"{name} runs. Stop it first, or give --force.")
     removed = tokens.log_out(endpoint)
     if as_json:

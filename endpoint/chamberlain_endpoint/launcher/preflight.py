@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from chamberlain_endpoint.identity.mapper import Mapper, OwnerMapper
 from chamberlain_endpoint.identity.rules import MappingRefusedError
@@ -17,7 +18,15 @@ from chamberlain_endpoint.launcher.config import ConfigRefusedError
 from chamberlain_endpoint.launcher.external import ProgramRunner
 from chamberlain_endpoint.launcher.mapping_file import IN_FORCE, MappingFile
 from chamberlain_endpoint.launcher.policy import Denied
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mode, PolicySettings
+from chamberlain_endpoint.launcher.settings import (
+    LauncherSettings,
+    Mode,
+    PolicySettings,
+    RuntimeKind,
+)
+
+CLOSED_FOR: Final = "CHAMBERLAIN_CLOSED_FOR"
+"""Set by a unit that is closed for one runtime: user endpoints of another would not work in it."""
 
 OnMapping = Callable[[str], None]
 """Takes the fault of an edit of the mapping file; empty when the edit was taken."""
@@ -81,11 +90,24 @@ def check(path: Path) -> Ready:
         ready = _check_multi(settings, owners, faults)
     else:
         ready = _check_single(settings, owners, faults)
+    faults += _closed_for_others(settings, os.environ.get(CLOSED_FOR, ""))
     if not os.access(settings.python, os.X_OK):
         faults.append(f"python: {settings.python} is no program that can be run")
     if faults:
         raise ConfigRefusedError(tuple(faults))
     return ready
+
+
+def _closed_for_others(settings: LauncherSettings, closed_for: str) -> list[str]:
+    if closed_for != "containers":
+        return []
+    used = {"kind": settings.runtime.kind, "if_unavailable": settings.runtime.if_unavailable}
+    names = [name for name, kind in used.items() if kind is RuntimeKind.PROCESS]
+    return [
+        f'runtime.{name} = "process": this unit is closed for all but containers; run: '
+        "chamberlain-endpoint enable-on-boot NAME"
+        for name in names
+    ]
 
 
 def make_folders(ready: Ready) -> None:

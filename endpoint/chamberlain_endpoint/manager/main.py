@@ -2,8 +2,8 @@
 
     python -m chamberlain_endpoint.manager.main --config-file /etc/chamberlain/NAME/config.yaml
 
-SIGTERM and SIGINT end it; user endpoints go on, they are the launcher's. Exit codes:
-`fatal.Exit`.
+SIGTERM and SIGINT end it; user endpoints go on, they are the launcher's. SIGHUP has it begin
+afresh in the same process, with its settings as they are then. Exit codes: `fatal.Exit`.
 """
 
 from __future__ import annotations
@@ -231,8 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.debug:
             logs.set_up(level=logging.DEBUG)
         manager = build(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: manager.stop())
+        again = _listen_to_signals(manager)
         manager.run()
     except FatalError as error:
         log.error(error.public, extra={"event": "manager.ended", "code": error.exit_code})
@@ -240,8 +239,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # the edge of the process
         log.exception("unexpected", extra={"event": "manager.crashed"})
         return Exit.UNEXPECTED_ANSWER
+    if again:
+        log.info("starting again", extra={"event": "manager.reloading"})
+        # Until the new program listens, another one of these must not end it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     log.info("stopped", extra={"event": "manager.stopped"})
     return Exit.STOPPED
+
+
+def _listen_to_signals(manager: Manager) -> list[signal.Signals]:
+    """Return a list that is not empty when `run` returned because it is to begin afresh."""
+    again: list[signal.Signals] = []
+
+    def end(*_: object) -> None:
+        again.clear()
+        manager.stop()
+
+    def reload(*_: object) -> None:
+        again.append(signal.SIGHUP)
+        manager.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, reload)
+    return again
 
 
 if __name__ == "__main__":

@@ -149,10 +149,13 @@ def make_services(
     )
 
 
-def serve(settings: HubSettings) -> None:
+def serve(settings: HubSettings) -> bool:
     """Serve until SIGTERM or SIGINT; then take no more, finish what is in hand, and return.
 
     The database must be migrated.
+
+    Returns:
+        Whether it was SIGHUP instead: begin afresh, with the settings as they are then.
 
     Raises:
         BrokerRefusedError: the broker does not accept the hub's own user.
@@ -167,11 +170,16 @@ def serve(settings: HubSettings) -> None:
     store = Store.open(settings.database_url.reveal())
     stack = ExitStack()
     server: list[uvicorn.Server] = []
-    refused = threading.Event()
+    refused, again = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
+        again.clear()
         for one in server:
             one.should_exit = True
+
+    def reload(*_: object) -> None:
+        end()
+        again.set()
 
     def on_refused() -> None:
         refused.set()
@@ -185,6 +193,7 @@ def serve(settings: HubSettings) -> None:
         # end, which would then kill us before the store is closed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
+        signal.signal(signal.SIGHUP, reload)
         server[0].run()
     except SystemExit:
         # The server's way to say that it could not start.
@@ -196,6 +205,7 @@ def serve(settings: HubSettings) -> None:
         audit.stop()
     if refused.is_set():
         raise BrokerRefusedError
+    return again.is_set()
 
 
 class MetricsListenError(ChamberlainError):
