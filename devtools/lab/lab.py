@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +63,7 @@ class Lab:
         It goes down when this process ends, however it ends, unless `keep` is called.
 
         Args:
-            bare: hosts without our programs.
+            bare: hosts without our programs, and without a broker; see `Plan`.
 
         Raises:
             CannotGoOnError: it did not come up, and nothing of it is left.
@@ -75,7 +75,7 @@ class Lab:
         base = cache.base(report)
         layer = None if bare else software.environment(base, report)
         try:
-            self._start(plan, base, layer, report)
+            self._start(replace(plan, bare=bare), base, layer, report)
             if layer is not None:
                 with report.step("Installing the checkout on the hosts"):
                     software.install(self, layer)

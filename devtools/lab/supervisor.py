@@ -145,7 +145,9 @@ class Supervisor:
         )
 
     def _nspawn(self, host: Host, place: Path) -> list[str]:
-        shared = {"home": "/home", "opt": "/opt", "share": "/srv/lab"}
+        shared = {"home": "/home", "share": "/srv/lab"}
+        if not self._plan.bare:
+            shared["opt"] = "/opt"
         return [
             "systemd-nspawn",
             "--quiet",
