@@ -54,11 +54,14 @@ def wheels(lab: Lab, report: Reporter) -> Path:
     return folder
 
 
-def inventory(lab: Lab, variables: Mapping[str, object]) -> dict[str, Any]:
+def inventory(
+    lab: Lab, variables: Mapping[str, object], without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the inventory of a lab: hub and broker on `hub`, an endpoint, compute nodes.
 
     Args:
         variables: of all hosts; they win over ours.
+        without: groups that it does not have.
     """
     keys = state.folder(lab.name) / "keys"
     words = (
@@ -87,7 +90,11 @@ def inventory(lab: Lab, variables: Mapping[str, object]) -> dict[str, Any]:
         "chamberlain_workers": nodes,
     }
     hosts = {name: {"ansible_host": one.address} for name, one in lab.facts.hosts.items()}
-    children = {group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()}
+    children = {
+        group: {"hosts": {name: {} for name in names}}
+        for group, names in groups.items()
+        if group not in without
+    }
     return {"all": {"hosts": hosts, "vars": {**ours, **variables}, "children": children}}
 
 
@@ -96,12 +103,14 @@ def play(
     playbook: str,
     variables: Mapping[str, object],
     *words: str,
+    without: Sequence[str] = (),
     limit_s: float = LIMIT_S,
 ) -> Play:
     """Run a playbook of the collection on a lab, from the lab's network.
 
     Args:
         words: further arguments of ansible-playbook, such as `--check`.
+        without: groups that the inventory does not have.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `limit_s`.
@@ -110,7 +119,7 @@ def play(
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "inventory.json"
     file.touch(mode=0o600)
-    file.write_text(json.dumps(inventory(lab, variables)))
+    file.write_text(json.dumps(inventory(lab, variables, without)))
     command = [str(VENV / "bin/ansible-playbook"), "-i", str(file), playbook, *words]
     started = time.monotonic()
     done = subprocess.run(

@@ -54,11 +54,12 @@ def munge():
 
 
 def ranges(path):
+    """Return [name, first id, last id] for each range."""
     found = []
     for line in text(path).splitlines():
         parts = line.split(":")
         if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
-            found.append([parts[0], int(parts[1]), int(parts[2])])
+            found.append([parts[0], int(parts[1]), int(parts[1]) + int(parts[2]) - 1])
     return found
 
 
