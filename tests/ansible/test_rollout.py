@@ -135,6 +135,20 @@ def test_files_with_which_the_endpoint_would_not_start_replace_none(made: Made) 
     assert lab.run(LOGIN, ["sh", "-c", f"sha256sum {folder}/*"]).stdout == before
 
 
+def test_health_shows_a_line_for_each_host_and_names_what_is_bad(made: Made) -> None:
+    good = made.bare.play("health.yml")
+    assert (good.code, set(good.changed.values())) == (0, {0}), good.said
+    for name in HOSTS:
+        assert f"{name}: debian 13" in good.said
+    made.bare.lab.run("node1", ["systemctl", "stop", "munge.service"])
+    try:
+        bad = made.bare.play("health.yml")
+    finally:
+        made.bare.lab.run("node1", ["systemctl", "start", "munge.service"])
+    assert bad.code != 0
+    assert "munge.service is not active" in " ".join(bad.said.split())
+
+
 def test_the_hubs_unit_is_closed(made: Made) -> None:
     words = ["systemd-analyze", "security", "--no-pager", "chamberlain-hub.service"]
     said = made.bare.lab.run(HUB, words).stdout.splitlines()[-1]

@@ -84,6 +84,20 @@ def endpoints():
     return found
 
 
+def units():
+    """Return unit -> state, for those of ours and of what we stand on that the host knows."""
+    names = ["chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket"]
+    shown = ["slurmctld.service", "slurmd.service", "--no-legend", "--plain", "--all"]
+    worked, listed = said("systemctl", "list-units", *names, *shown)
+    rows = [line.split() for line in listed.splitlines()] if worked else []
+    return {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+
+
+def version(folder):
+    found = glob.glob(folder + "/lib/python3*/site-packages/chamberlain-*.dist-info")
+    return os.path.basename(found[0])[len("chamberlain-") : -len(".dist-info")] if found else ""
+
+
 def unreachable(addresses):
     found = {}
     for address in addresses:
@@ -117,6 +131,8 @@ def main():
         "subgid": ranges("/etc/subgid"),
         "highest_uid": max(uid for uid in uids() if uid < 65534),
         "free_mib": shutil.disk_usage("/var").free // 2**20,
+        "version": version(folder),
+        "units": units(),
         "software": text(folder + "/.installed").strip(),
         "has_programs": os.path.exists(folder + "/bin/chamberlain-endpoint"),
         "endpoints": endpoints(),
