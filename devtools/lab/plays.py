@@ -90,7 +90,7 @@ def inventory(
         "chamberlain_workers": nodes,
     }
     hosts = {name: {"ansible_host": one.address} for name, one in lab.facts.hosts.items()}
-    children = {
+    children: dict[str, object] = {
         group: {"hosts": {name: {} for name in names}}
         for group, names in groups.items()
         if group not in without

@@ -5,45 +5,46 @@ Standard input: {"user", "vhost", "password" (empty: make one), "looks_only"}. S
 """
 
 import base64
-import contextlib
 import grp
 import hashlib
 import json
 import os
 import secrets
 import sys
+from pathlib import Path
 
-DEFINITIONS = "/etc/rabbitmq/chamberlain.json"
-PASSWORD = "/etc/rabbitmq/chamberlain-password"
+DEFINITIONS = Path("/etc/rabbitmq/chamberlain.json")
+PASSWORD = Path("/etc/rabbitmq/chamberlain-password")
 
 
 def hashed(password, salt):
+    """Return RabbitMQ's hash of a password."""
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def is_of(password, known):
+    """Tell whether `known` is a hash of `password`."""
     return hashed(password, base64.b64decode(known)[:4]) == known
 
 
 def read(path):
-    with contextlib.suppress(OSError):
-        with open(path) as file:
-            return file.read()
-    return ""
+    """Return what a file says; nothing when there is none."""
+    return path.read_text() if path.exists() else ""
 
 
 def write(path, text, mode, group):
-    new = path + ".new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)
+    """Replace a file in one step; nobody else can read it at any moment."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
         os.fchown(file.fileno(), 0, group)
         os.fchmod(file.fileno(), mode)
-    os.rename(new, path)
+    new.rename(path)
 
 
 def wanted(wish, known_hash):
+    """Return the definitions: one user, one virtual host, all rights of the one in the other."""
     every = {"configure": ".*", "write": ".*", "read": ".*"}
     user = {
         "name": wish["user"],
@@ -57,10 +58,10 @@ def wanted(wish, known_hash):
 
 
 def main():
+    """Carry out the wish on standard input."""
     wish = json.load(sys.stdin)
-    had = read(PASSWORD).strip()
+    had, text = read(PASSWORD).strip(), read(DEFINITIONS)
     password = wish["password"] or had or secrets.token_urlsafe(32)
-    text = read(DEFINITIONS)
     try:
         known_hash = json.loads(text)["users"][0]["password_hash"]
         if not is_of(password, known_hash):
@@ -68,13 +69,11 @@ def main():
     except (ValueError, KeyError, IndexError):
         known_hash = hashed(password, secrets.token_bytes(4))
     new = wanted(wish, known_hash)
-    if (new, password) == (text, had):
-        print("same")
-        return
-    if not wish["looks_only"]:
+    is_same = (new, password) == (text, had)
+    if not is_same and not wish["looks_only"]:
         write(PASSWORD, password + "\n", 0o600, 0)
         write(DEFINITIONS, new, 0o640, grp.getgrnam("rabbitmq").gr_gid)
-    print("changed")
+    sys.stdout.write("same\n" if is_same else "changed\n")
 
 
 main()
