@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.image import build
+from devtools.image import build, engines
 from devtools.lab import cgroups, plays, state
 from devtools.lab.lab import Lab
 from devtools.lab.plan import Plan
@@ -37,24 +37,26 @@ class Bare:
 def bare() -> Iterator[Bare]:
     """Hub, login node and one compute node, of this test session's own."""
     report = Reporter()
-    image = build.build(report)
     lab = Lab(f"ansible-{os.getpid()}")
     try:
         lab.up(Plan(), report, bare=True)
-        yield Bare(lab, site(plays.wheels(lab, report), image))
+        image = build.build(report, lab)
+        # Other checkouts' builds may push it out of the cache while we need it.
+        archive = engines.save(image, state.folder(lab.name) / "image")[0]
+        yield Bare(lab, site(plays.wheels(lab, report), archive, image.about["digest"]))
     finally:
         lab.down()
         assert not state.folder(lab.name).exists()
         assert cgroups.left(lab.name) == []
 
 
-def site(wheels: Path, image: build.Image) -> dict[str, object]:
+def site(wheels: Path, archive: Path, digest: str) -> dict[str, object]:
     """Return the variables of a site with containers."""
     return {
         "software_wheels": str(wheels),
         "endpoint_runtime": "container",
-        "endpoint_image_archive": str(image.archive),
-        "endpoint_image_digest": image.about["digest"],
+        "endpoint_image_archive": str(archive),
+        "endpoint_image_digest": digest,
         "endpoint_limits": {"memory_mib": 1024},  # the lab's machine has little
     }
 
