@@ -22,7 +22,7 @@ schedulers are some of the lab's."""
 
 def groups() -> list[str]:
     """Return the test groups there are, quickest first."""
-    order = ["unit", "contract", "compat", "integration", "privilege", "system", "lab"]
+    order = ["unit", "contract", "compat", "integration", "privilege", "system", "lab", "ansible"]
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
     found -= ALIASES.keys()
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
@@ -38,6 +38,8 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     report = Reporter()
     wanted = [ALIASES.get(name, name) for name in chosen] or groups()
     environment.ensure(environment.EVERYTHING, report)
+    if "ansible" in wanted:
+        environment.ensure(f"{environment.EVERYTHING},ansible", report)
     if set(wanted) - _PLAIN:
         needed = debian.PACKAGES_OF_MARKS
         wanted_marks = [mark for mark in needed if mark not in without]

@@ -116,7 +116,7 @@ def furnish(root: Path, host: Host, plan: Plan, keys: Secrets) -> None:
     _write_ssh(root, keys)
     _write(etc / "munge/munge.key", keys.munge, 0o400, _owner(etc, "munge"))
     _write_slurm(root, plan)
-    if host.name == HUB:
+    if host.name == HUB and not plan.bare:
         _write_broker(etc, keys)
     for unit in host.units:
         _enable(root, unit)

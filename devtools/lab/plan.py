@@ -34,11 +34,14 @@ class Plan:
         nodes: how many compute nodes, at least 1.
         more_accounts: how many accounts beside those of `PEOPLE`: user01, user02, ...
         only: names of the hosts that are booted; empty: all.
+        bare: hosts for roles that install everything: no broker is set up, no engine's socket is
+            on, and each host has an /opt of its own.
     """
 
     nodes: int = 1
     more_accounts: int = 0
     only: tuple[str, ...] = ()
+    bare: bool = False
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -47,13 +50,11 @@ class Plan:
             Host(name, f"10.77.0.{20 + number}", ("munge.service", "slurmd.service"))
             for number, name in enumerate(self.node_names, 1)
         ]
+        broker = () if self.bare else ("epmd.socket", "rabbitmq-server.service")
+        engine = () if self.bare else ("podman.socket",)
         every = (
-            Host(
-                HUB,
-                "10.77.0.10",
-                ("munge.service", "slurmctld.service", "epmd.socket", "rabbitmq-server.service"),
-            ),
-            Host(LOGIN, "10.77.0.11", ("munge.service", "podman.socket")),
+            Host(HUB, "10.77.0.10", ("munge.service", "slurmctld.service", *broker)),
+            Host(LOGIN, "10.77.0.11", ("munge.service", *engine)),
             *nodes,
         )
         return tuple(host for host in every if not self.only or host.name in self.only)

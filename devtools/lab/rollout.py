@@ -119,7 +119,7 @@ def roll_out(lab: Lab, report: Reporter) -> Site:
     """
     with report.step("Starting the hub, with its people and their tokens"):
         _start_hub(lab)
-        tokens = _tokens(lab, [person(name) for name in lab.facts.accounts])
+        tokens = make_tokens(lab, [person(name) for name in lab.facts.accounts])
     with report.step("Configuring the endpoint and having systemd start it"):
         site = Site(_start_endpoint(lab, tokens), tokens)
     file = state.folder(lab.name) / _FACTS
@@ -252,7 +252,8 @@ def _start_hub(lab: Lab) -> None:
     lab.run(HUB, [*up, "--retry-max-time", "60", "-o", "/dev/null", f"{HUB_URL}/v2/version"])
 
 
-def _tokens(lab: Lab, usernames: Sequence[str]) -> dict[str, str]:
+def make_tokens(lab: Lab, usernames: Sequence[str]) -> dict[str, str]:
+    """Make people at the hub; return username -> token."""
     words = [f"{_PROGRAMS}/python", "-c", _ADD_PEOPLE, _HUB_SETTINGS, *usernames]
     made = lab.run(HUB, words, user=_HUB_ACCOUNT, limit_s=300.0)
     tokens: dict[str, str] = json.loads(made.stdout)

@@ -1,0 +1,157 @@
+"""Tells what a host has, as one JSON object; changes nothing. Needs nothing but Python 3.11.
+
+Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain"}.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket")
+SCHEDULER = ("slurmctld.service", "slurmd.service")
+IMAGES = Path("/var/lib/chamberlain/images")
+NOBODY = 65534
+
+
+def said(*words, given=None):
+    """Return (worked, what was said) of a command that may be absent."""
+    try:
+        done = subprocess.run(
+            words, input=given, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    return done.returncode == 0, (done.stdout or done.stderr).strip()
+
+
+def text(path):
+    """Return what a file says; nothing when it cannot be read."""
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def system():
+    """Return the distribution's id and version."""
+    pairs = (line.partition("=") for line in text("/etc/os-release").splitlines())
+    known = {key: value.strip('"') for key, _, value in pairs}
+    return known.get("ID", ""), known.get("VERSION_ID", "")
+
+
+def packages():
+    """Return the names of the distribution's packages that are installed."""
+    _, listed = said("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n")
+    return [line.split()[0] for line in listed.splitlines() if line.endswith(" installed")]
+
+
+def munge():
+    """Return nothing when a credential made here is read here, else why not."""
+    if not shutil.which("munge"):
+        return "the package munge is not installed"
+    worked, made = said("munge", "-n")
+    if not worked:
+        return made
+    worked, read = said("unmunge", given=made)
+    return "" if worked else read
+
+
+def ranges(path):
+    """Return [name, first id, last id] for each range of subordinate ids."""
+    found = []
+    for line in text(path).splitlines():
+        name, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if first.isdecimal() and count.isdecimal():
+            found.append([name, int(first), int(first) + int(count) - 1])
+    return found
+
+
+def endpoints():
+    """Return name -> what is known of an endpoint that was configured."""
+    found = {}
+    for toml in Path("/etc/chamberlain").glob("*/launcher.toml"):
+        try:
+            known = tomllib.loads(toml.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            known = {}
+        name = toml.parent.name
+        unit = Path("/etc/systemd/system", f"chamberlain-endpoint-{name}.service")
+        found[name] = {
+            "endpoint_id": known.get("endpoint_id", ""),
+            "hub_keys": known.get("hub_keys", []),
+            "has_token": (toml.parent / "token").exists(),
+            "has_unit": unit.exists(),
+        }
+    return found
+
+
+def units():
+    """Return unit -> state, for those of ours and of what we stand on that the host knows."""
+    shown = ("--no-legend", "--plain", "--all")
+    worked, listed = said("systemctl", "list-units", *UNITS, *SCHEDULER, *shown)
+    rows = [line.split() for line in listed.splitlines()] if worked else []
+    return {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+
+
+def version(folder):
+    """Return the version of Chamberlain in the environment `folder`; nothing without one."""
+    for found in folder.glob("lib/python3*/site-packages/chamberlain-*.dist-info"):
+        return found.name.removeprefix("chamberlain-").removesuffix(".dist-info")
+    return ""
+
+
+def unreachable(addresses):
+    """Return address -> why nothing answers there."""
+    found = {}
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except (OSError, ValueError) as error:
+            found[address] = str(error)
+    return found
+
+
+def uids():
+    """Return the uids of the host's own account file."""
+    return [int(line.split(":")[2]) for line in text("/etc/passwd").splitlines() if ":" in line]
+
+
+def main():
+    """Answer the question on standard input."""
+    asked = json.load(sys.stdin)
+    folder = Path(asked["folder"])
+    name, release = system()
+    seen = {
+        "time": time.time(),
+        "os": name,
+        "os_version": release,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "is_root": os.geteuid() == 0,
+        "has_systemd": Path("/run/systemd/system").is_dir(),
+        "packages": packages(),
+        "munge": munge(),
+        "user_namespaces": int(text("/proc/sys/user/max_user_namespaces") or 0),
+        "subuid": ranges("/etc/subuid"),
+        "subgid": ranges("/etc/subgid"),
+        "highest_uid": max(uid for uid in uids() if uid < NOBODY),
+        "free_mib": shutil.disk_usage("/var").free // 2**20,
+        "version": version(folder),
+        "units": units(),
+        "software": text(folder / ".installed").strip(),
+        "has_programs": (folder / "bin/chamberlain-endpoint").exists(),
+        "endpoints": endpoints(),
+        "images": [path.name.replace("sha256-", "sha256:") for path in IMAGES.glob("sha256-*")],
+        "unreachable": unreachable(asked["connect"]),
+    }
+    json.dump(seen, sys.stdout)
+
+
+main()

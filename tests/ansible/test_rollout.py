@@ -1,0 +1,171 @@
+"""A site's life on booted hosts: rolled out, rolled out again, changed, used, and taken away."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+
+import pytest
+from tests.ansible.conftest import Bare, files
+
+from devtools.lab import rollout
+from devtools.lab.lab import Lab
+from devtools.lab.plan import HUB, LOGIN
+from devtools.lab.plays import Play
+from devtools.lab.rollout import Site
+from devtools.paths import ROOT
+from devtools.site import identity_mapping
+
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.needs_lab,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]
+PROGRAM = "/opt/chamberlain/bin/chamberlain-endpoint"
+ONLY_ALICE = [identity_mapping({"alice@example.edu": "alice"})]
+HOSTS = (HUB, LOGIN, "node1")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A site that was rolled out.
+
+    Attributes:
+        before: host -> its files before.
+        checked, first: the runs that led to it.
+    """
+
+    bare: Bare
+    before: dict[str, set[str]]
+    checked: Play
+    first: Play
+    site: Site
+
+
+@pytest.fixture(scope="module")
+def made(bare: Bare) -> Made:
+    before = {name: files(bare.lab, name) for name in HOSTS}
+    checked = bare.play("site.yml", "--check", "--diff", endpoint_mapping=ONLY_ALICE)
+    assert checked.code == 0, checked.said[-6000:]
+    assert {name: files(bare.lab, name) for name in HOSTS} == before
+    # All that Ansible can be made to say: no secret may be in it.
+    first = bare.play("site.yml", "--diff", "-vvv", endpoint_mapping=ONLY_ALICE)
+    assert first.code == 0, first.said[-6000:]
+    for source in ("devtools/demo_caller.py", "examples/hello.py"):
+        shutil.copy(ROOT / source, bare.lab.share)
+    listed = json.loads(bare.lab.run(LOGIN, [PROGRAM, "list", "--json"]).stdout)
+    (row,) = listed["endpoints"]
+    tokens = rollout.make_tokens(bare.lab, ["alice@example.edu", "bob@example.edu"])
+    return Made(bare, before, checked, first, Site(row["endpoint_id"], tokens))
+
+
+def test_check_mode_on_blank_hosts_says_what_it_would_do(made: Made) -> None:
+    assert made.checked.changed["login"] > 0
+    assert "RuntimeDirectoryPreserve=yes" in made.checked.said
+
+
+def test_no_secret_is_in_what_ansible_says(made: Made) -> None:
+    password = made.bare.lab.run(HUB, ["cat", "/etc/rabbitmq/chamberlain-password"]).stdout.strip()
+    token = made.bare.lab.run(LOGIN, ["cat", "/etc/chamberlain/cluster/token"]).stdout.strip()
+    assert len(password) >= 32
+    assert len(token) >= 32
+    assert password not in made.first.said
+    assert token not in made.first.said
+
+
+def test_secrets_are_in_files_that_nobody_else_reads(made: Made) -> None:
+    for host, path, mode in (
+        (HUB, "/etc/rabbitmq/chamberlain-password", "600 root:root"),
+        (HUB, "/etc/chamberlain/hub.toml", "640 root:chamberlain-hub"),
+        (LOGIN, "/etc/chamberlain/cluster/token", "640 root:chamberlain"),
+        (LOGIN, "/etc/chamberlain/cluster/launcher.toml", "600 root:root"),
+    ):
+        assert made.bare.lab.run(host, ["stat", "-c", "%a %U:%G", path]).stdout.strip() == mode
+
+
+def test_a_second_run_changes_nothing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    second = made.bare.play("site.yml", endpoint_mapping=ONLY_ALICE)
+    assert second.code == 0, second.said[-6000:]
+    assert second.changed == dict.fromkeys(HOSTS, 0), second.said
+    times = f"first run {made.first.took_s:.0f} s (target 240), second {second.took_s:.0f} s (40)"
+    with capsys.disabled():
+        print(f"\n{times}")
+
+
+def test_hello_as_alice_in_a_container(made: Made) -> None:
+    answer = rollout.call(made.bare.lab, made.site, "alice@example.edu", {})
+    assert answer["error"] is None
+    said = answer["result"]
+    assert (said["username"], said["uid"]) == ("alice", 1001)
+    listed = made.bare.lab.run(LOGIN, ["podman", "ps", "--format", "{{.Names}}"]).stdout.split()
+    assert len(listed) == 1
+
+
+def test_a_changed_mapping_is_taken_without_a_restart(made: Made) -> None:
+    lab = made.bare.lab
+    assert rollout.call(lab, made.site, "bob@example.edu", {})["error"] is not None
+    daemons = lab.run(LOGIN, ["pgrep", "-f", "chamberlain_endpoint.(launcher|manager).main"]).stdout
+    both = [identity_mapping({f"{name}@example.edu": name for name in ("alice", "bob")})]
+    done = made.bare.play("site.yml", "--limit", LOGIN, endpoint_mapping=both)
+    assert (done.code, done.changed) == (0, {LOGIN: 1}), done.said
+    answer = rollout.call(lab, made.site, "bob@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "bob")
+    after = lab.run(LOGIN, ["pgrep", "-f", "chamberlain_endpoint.(launcher|manager).main"]).stdout
+    assert daemons == after
+
+
+def test_files_with_which_the_endpoint_would_not_start_replace_none(made: Made) -> None:
+    lab = made.bare.lab
+    folder = "/etc/chamberlain/cluster"
+    before = lab.run(LOGIN, ["sh", "-c", f"sha256sum {folder}/*"]).stdout
+    done = made.bare.play("site.yml", "--limit", LOGIN, endpoint_policy={"min_uidd": 1000})
+    assert done.code != 0
+    assert f"{folder}/launcher.toml" in done.said
+    assert "min_uidd" in done.said
+    assert lab.run(LOGIN, ["sh", "-c", f"sha256sum {folder}/*"]).stdout == before
+
+
+def test_health_shows_a_line_for_each_host_and_names_what_is_bad(made: Made) -> None:
+    good = made.bare.play("health.yml")
+    assert (good.code, set(good.changed.values())) == (0, {0}), good.said
+    for name in HOSTS:
+        assert f"{name}: debian 13" in good.said
+    made.bare.lab.run("node1", ["systemctl", "stop", "munge.service"])
+    try:
+        bad = made.bare.play("health.yml")
+    finally:
+        made.bare.lab.run("node1", ["systemctl", "start", "munge.service"])
+    assert bad.code != 0
+    assert "munge.service is not active" in " ".join(bad.said.split())
+
+
+def test_the_hubs_unit_is_closed(made: Made) -> None:
+    words = ["systemd-analyze", "security", "--no-pager", "chamberlain-hub.service"]
+    said = made.bare.lab.run(HUB, words).stdout.splitlines()[-1]
+    exposure = float(said.split("service:")[1].split()[0])
+    assert exposure <= 3.0, said
+
+
+def test_what_is_taken_away_leaves_nothing(made: Made) -> None:
+    done = made.bare.play("uninstall.yml", "-e", "purge=true")
+    assert done.code == 0, done.said[-6000:]
+    for name in HOSTS:
+        left = _differences(made.before[name], files(made.bare.lab, name))
+        assert left == [], name
+        assert _processes(made.bare.lab, name) == ""
+
+
+def _processes(lab: Lab, host: str) -> str:
+    return lab.run(host, ["pgrep", "-af", "chamberlain|rabbit|conmon"], check=False).stdout
+
+
+# Old copies that Debian's tools keep of account files, and the links of System V's init, which
+# systemctl keeps for services that still have a script for it.
+_KEPT = re.compile(r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/)")
+
+
+def _differences(before: set[str], after: set[str]) -> list[str]:
+    return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))
