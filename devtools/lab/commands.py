@@ -66,7 +66,7 @@ def up(name: str, nodes: int, accounts: int, containers: bool, bare: bool, debia
             sys.exit(last_line(len(lab.facts.hosts), 0))
         rollout.renew(lab, report)
     else:
-        lab.up(Plan(nodes, accounts), report, bare=bare, suite=SUITES[debian])
+        lab.up(Plan(nodes, accounts, bare=bare), report, bare=bare, suite=SUITES[debian])
         try:
             if not bare:
                 _furnish(lab, report, containers=containers)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +66,7 @@ class Lab:
         It goes down when this process ends, however it ends, unless `keep` is called.
 
         Args:
-            bare: hosts without our programs, and without a broker; see `Plan`.
+            bare: hosts without our programs.
             suite: the hosts' Debian, by its name.
 
         Raises:
@@ -79,7 +79,7 @@ class Lab:
         base = cache.base(report, suite)
         layer = None if bare else software.environment(base, report)
         try:
-            self._start(replace(plan, bare=bare), base, layer, report)
+            self._start(plan, base, layer, report)
             if layer is not None:
                 with report.step("Installing the checkout on the hosts"):
                     software.install(self, layer)

@@ -34,8 +34,8 @@ class Plan:
         nodes: how many compute nodes, at least 1.
         more_accounts: how many accounts beside those of `PEOPLE`: user01, user02, ...
         only: names of the hosts that are booted; empty: all.
-        bare: hosts for roles that install everything: no broker is set up, no engine's socket is
-            on, and each host has an /opt of its own.
+        bare: hosts for roles that install everything: no broker is set up, and no engine's
+            socket is on.
     """
 
     nodes: int = 1

@@ -158,7 +158,7 @@ class Supervisor:
 
     def _nspawn(self, host: Host, place: Path) -> list[str]:
         shared = {"home": "/home", "share": "/srv/lab"}
-        if not self._plan.bare:
+        if self._software is not None:
             shared["opt"] = "/opt"
         return [
             "systemd-nspawn",

@@ -39,7 +39,7 @@ def bare() -> Iterator[Bare]:
     report = Reporter()
     lab = Lab(f"ansible-{os.getpid()}")
     try:
-        lab.up(Plan(), report, bare=True)
+        lab.up(Plan(bare=True), report, bare=True)
         image = build.build(report, lab)
         # Other checkouts' builds may push it out of the cache while we need it.
         archive = engines.save(image, state.folder(lab.name) / "image")[0]
