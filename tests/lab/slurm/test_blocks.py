@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -28,7 +29,8 @@ def test_hello_through_a_job_as_ones_own_account(slurm: Slurm) -> None:
     [job] = slurm.jobs(live=True)
     assert (said["hostname"], said["job"], said["uid"]) == (job.nodes, job.id, ALICE)
     # Whoever looks at the queue sees whose it is.
-    assert job.name.startswith(f"chamberlain.{job.user_endpoint}.0.")
+    # Whose it is, in which of its lives, and which block.
+    assert re.match(rf"chamberlain\.{job.user_endpoint}\.[0-9a-f]{{8}}\.0\.", job.name)
 
 
 def test_two_hundred_tasks_over_two_nodes_and_an_empty_queue_when_they_are_idle(
