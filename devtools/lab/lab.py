@@ -22,7 +22,8 @@ from devtools.paths import ROOT
 from devtools.processes import wait_until
 from devtools.say import CannotGoOnError, Reporter
 
-_GONE_S: Final = 60.0
+# A host that ran an engine leaves many files, and a busy machine is slow to remove them.
+_GONE_S: Final = 180.0
 
 
 class LabError(CannotGoOnError):
