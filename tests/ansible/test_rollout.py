@@ -159,12 +159,14 @@ def test_what_is_taken_away_leaves_nothing(made: Made) -> None:
 
 
 def _processes(lab: Lab, host: str) -> str:
-    return lab.run(host, ["pgrep", "-af", "chamberlain|rabbit|conmon"], check=False).stdout
+    return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
 
 
 # Old copies that Debian's tools keep of account files, and the links of System V's init, which
-# systemctl keeps for services that still have a script for it.
-_KEPT = re.compile(r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/)")
+# systemctl keeps for services that still have a script for it, and its own empty folders.
+_KEPT = re.compile(
+    r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
+)
 
 
 def _differences(before: set[str], after: set[str]) -> list[str]:
