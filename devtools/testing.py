@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from devtools import debian, environment, public
 from devtools.paths import COUNTS_VARIABLE, PYTHON, ROOT
@@ -18,6 +22,12 @@ _PLAIN = frozenset({"unit"})
 ALIASES = {"containers": "lab", "scheduler": "lab/slurm"}
 """Tests of containers run inside the hosts of the lab (tests/lab), not on this machine; those of
 schedulers are some of the lab's."""
+
+_ON_HOSTS: Final = frozenset({"lab", "ansible"})
+"""Groups on booted hosts, which run beside the others."""
+
+_LOOK_S: Final = 1.0
+_END_S: Final = 180.0
 
 
 def groups() -> list[str]:
@@ -54,24 +64,92 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
         )
     for mark in without:
         report.line(f"Left out, as asked: tests marked {mark}")
-    return _pytest([f"tests/{group}" for group in wanted], without, more)
-
-
-def _pytest(folders: Sequence[str], without: Sequence[str], more: Sequence[str]) -> int:
+    folders = [f"tests/{group}" for group in wanted]
+    beside = [] if "-x" in more else [one for one in folders if one.split("/")[1] in _ON_HOSTS]
+    here = [one for one in folders if one not in beside]
     marks = ["-m", " and ".join(f"not {mark}" for mark in without)] if without else []
-    with tempfile.TemporaryDirectory() as folder:
-        counts = Path(folder) / "counts.json"
-        done = subprocess.run(
-            [PYTHON, "-m", "pytest", "-p", "devtools.pytest_strict", *marks, *folders, *more],
+    if not (here and beside):
+        with _Session([*marks, *folders, *more]) as session:
+            return last_line(*session.counts())
+    report.line(
+        f"Beside the others run: {', '.join(beside)}. They wait for hosts most of the time; "
+        "what they say comes when the others are done."
+    )
+    with _Session([*marks, *beside, *more], quiet=True) as hosts:
+        with _Session([*marks, *here, *more]) as session:
+            passed, failed = session.counts()
+        hosts.tell()
+        more_passed, more_failed = hosts.counts()
+    return last_line(passed + more_passed, failed + more_failed)
+
+
+class _Session:
+    """One pytest process, from `with` to its end; it is ended when we are.
+
+    Args:
+        quiet: keep what it says until `tell`.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, quiet: bool = False) -> None:
+        self._arguments = arguments
+        self._quiet = quiet
+        self._is_told = False
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Session:
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        said = self._folder / "said.txt"
+        self._said = self._stack.enter_context(said.open("w+b", buffering=0))
+        self._process = subprocess.Popen(
+            [PYTHON, "-m", "pytest", "-p", "devtools.pytest_strict", *self._arguments],
             cwd=ROOT,
-            env={**os.environ, COUNTS_VARIABLE: str(counts), "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                COUNTS_VARIABLE: str(self._folder / "counts.json"),
+                "PYTHONPATH": str(ROOT),
+            },
             stdin=subprocess.DEVNULL,
-            check=False,
+            stdout=self._said if self._quiet else None,
+            stderr=subprocess.STDOUT if self._quiet else None,
         )
-        seen = json.loads(counts.read_text()) if counts.exists() else {}
-    failed = int(seen.get("failed", 0))
-    # pytest itself may break (usage, internal error) without a failed test to count.
-    return last_line(int(seen.get("passed", 0)), max(failed, 1 if done.returncode else 0))
+        self._stack.callback(self._end)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Ctrl-C reached it as well, and a second one would cut its cleaning up short.
+        self._is_told = kind is KeyboardInterrupt
+        self._stack.close()
+
+    def tell(self) -> None:
+        """Print what it has said, and what it says until its end."""
+        with (self._folder / "said.txt").open("rb") as said:
+            running = True
+            while running:
+                running = self._process.poll() is None
+                text = said.read()
+                sys.stdout.write(text.decode(errors="replace"))
+                sys.stdout.flush()
+                if running:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(_LOOK_S)
+
+    def counts(self) -> tuple[int, int]:
+        """Wait for the end; return how many passed and failed."""
+        code = self._process.wait()
+        file = self._folder / "counts.json"
+        seen = json.loads(file.read_text()) if file.exists() else {}
+        # pytest itself may break (usage, internal error) without a failed test to count.
+        return int(seen.get("passed", 0)), max(int(seen.get("failed", 0)), 1 if code else 0)
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            if not self._is_told:
+                self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
 def _test_files() -> list[Path]:
