@@ -130,9 +130,9 @@ class Slurm:
         self._pool.shutdown()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def slurm(lab: Lab, site: Site) -> Iterator[Slurm]:
-    """The site, with blocks that are Slurm's jobs; afterwards as it was."""
+    """The site, with blocks that are Slurm's jobs; afterwards, before others run, as it was."""
     before = {path: lab.run(LOGIN, ["cat", path]).stdout for path in (TEMPLATE, SCHEMA)}
     rollout.put(lab, LOGIN, SCHEMA, json.dumps(_schema()), mode="0644")
     text = (HERE / "template.yaml.j2").read_text()

@@ -13,7 +13,7 @@ from devtools.lab.plan import Plan
 from devtools.say import Reporter
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The OpenPBS that CHAMBERLAIN_PBS_HOST names, or a lab of this test session's own."""
     named = os.environ.get(HOST_VARIABLE)
