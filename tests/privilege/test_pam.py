@@ -363,10 +363,10 @@ def test_a_real_user_endpoint_has_the_sessions_limits(one_bench: Bench) -> None:
     limits = write_limits(one_bench.folder, one_bench.account)
     with service(PERMIT, f"session required pam_limits.so conf={limits}") as pam:
         one_bench.run_real_one(json.dumps(order).encode() + b"\n", pam)
-        one_bench.until(lambda: bool(processes_of(one_bench.account.uid)) or one_bench.exits)
-        (pid,) = processes_of(one_bench.account.uid)
         log = one_bench.accounts_dir / str(one_bench.account.uid) / UEP / "endpoint.log"
         one_bench.until(lambda: log.exists() and "endpoint.serving" in log.read_text())
+        # Now, and not while it starts: what comes before it is its account's, too.
+        (pid,) = processes_of(one_bench.account.uid)
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert re.search(r"Max open files +301 +402 ", limits)
         assert b"chamberlain_endpoint.user.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
