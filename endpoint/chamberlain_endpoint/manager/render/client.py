@@ -49,9 +49,18 @@ class RenderServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def wake(self) -> None:
-        """Start the server if it does not run. It imports while others go on; a render waits."""
-        with self._lock:
-            self._ensure()
+        """Start the server if it does not run. It imports while others go on; a render waits.
+
+        When it cannot be started now, the render tries again and says so; nothing else stops.
+        """
+        try:
+            with self._lock:
+                self._ensure()
+        except OSError as error:
+            log.warning(
+                "render server does not start",
+                extra={"event": "render.server_gone", "reason": str(error)},
+            )
 
     def close(self) -> None:
         """End the server and what it still renders."""
@@ -122,12 +131,14 @@ class RenderServer:
                 return
             if code != 0:
                 log.warning("render server is gone", extra={"event": "render.server_gone"})
-            self._end()
+        # Also what is left of a start that failed.
+        self._end()
         self._start()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         idle = () if self._idle_s is None else (str(self._idle_s),)
+        self._control = ours
         with theirs:
             # -I: neither the environment nor the working directory chooses what it imports.
             self._process = subprocess.Popen(
@@ -137,7 +148,6 @@ class RenderServer:
                 # A signal to the manager's group must not refuse what is being rendered.
                 start_new_session=True,
             )
-        self._control = ours
 
     def _end(self) -> None:
         if self._control is not None:

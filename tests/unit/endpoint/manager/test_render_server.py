@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,17 @@ def test_it_ends_when_nobody_asks_and_comes_back(caplog: pytest.LogCaptureFixtur
         server.close()
     # Nothing went wrong, so nothing is said.
     assert not caplog.records
+
+
+def test_one_that_cannot_start_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = RenderServer()
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "executable", "/nowhere/python")
+        server.wake()
+    try:
+        assert server.render(job(TEMPLATE)).config
+    finally:
+        server.close()
 
 
 def test_a_question_at_the_moment_it_leaves_is_answered() -> None:
