@@ -171,7 +171,7 @@ class ParslEngine:
         finally:
             self._starts.close()
             self._blocks.stop()
-            self._end_interchange()
+            self._part()
 
     def _begin(self) -> None:
         self._starts.open()
@@ -349,17 +349,20 @@ class ParslEngine:
         for block in self._fleet.names:
             self._blocks.cancel(block)
         self._fleet.clear()
-        self._meeting = None
-        self._end_interchange()
+        self._part()
         for task_id in had:
             self._on_report(Lost(task_id, reason) if report is Lost else Returned(task_id))
         self._on_report(CapacityChanged())
 
-    def _end_interchange(self) -> None:
+    def _part(self) -> None:
+        """End the interchange and give up the place where workers met it."""
         with self._lock:
             interchange, self._interchange = self._interchange, None
         if interchange is not None:
             interchange.stop()
+        meeting, self._meeting = self._meeting, None
+        if meeting is not None:
+            meeting.release()
 
     def _recount(self) -> None:
         with self._lock:

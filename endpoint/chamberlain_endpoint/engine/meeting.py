@@ -34,6 +34,7 @@ class Meeting:
         heartbeat_threshold_s: silence after which the other side counts as dead.
         log_dir: for logs of workers and interchange.
         recall_port: for orders to end running tasks; 0 is none.
+        held: keeps the ports ours until they are listened on; closed by `release`.
     """
 
     addresses: tuple[str, ...]
@@ -43,6 +44,12 @@ class Meeting:
     heartbeat_threshold_s: int
     log_dir: Path
     recall_port: int = 0
+    held: tuple[socket.socket, ...] = ()
+
+    def release(self) -> None:
+        """Let go of ports that nobody listened on. Safe to call twice."""
+        for held in self.held:
+            held.close()
 
     @property
     def recall_url(self) -> str:
@@ -65,15 +72,21 @@ def arrange(config: HtexEngine, folder: Path) -> Meeting:
         address = _find_address(address)
     period_s = config.heartbeat_period or _LOCAL_HEARTBEAT_S
     threshold_s = config.heartbeat_threshold or max(_LOCAL_THRESHOLD_S, 2 * period_s)
-    port = config.worker_port or _free_port(address, config.worker_port_range)
+    certificates = _make_certificates(folder) if config.encrypted else None
+    recall = _hold_port(address, config.worker_port_range, but=config.worker_port)
+    held = [recall]
+    # A site's own choice is not held: it may be in its minutes of rest after the last use.
+    if config.worker_port is None:
+        held.append(_hold_port(address, config.worker_port_range))
     return Meeting(
         addresses=(address,),
-        port=port,
-        recall_port=_free_port(address, config.worker_port_range, but=port),
-        certificates=_make_certificates(folder) if config.encrypted else None,
+        port=config.worker_port or _port_of(held[-1]),
+        recall_port=_port_of(recall),
+        certificates=certificates,
         heartbeat_period_s=period_s,
         heartbeat_threshold_s=threshold_s,
         log_dir=folder,
+        held=tuple(held),
     )
 
 
@@ -125,8 +138,12 @@ def _likely_address() -> str:
     )
 
 
-def _free_port(address: str, span: tuple[int, int], *, but: int = 0) -> int:
-    """Return a port that nobody uses at this moment; who takes it in between ends our start.
+def _hold_port(address: str, span: tuple[int, int], *, but: int | None = None) -> socket.socket:
+    """Return a socket on a port that nobody else gets from here until it is closed.
+
+    Many user endpoints start on one host at the same time, and workers are told the port before
+    the interchange listens there. Whoever looks for a free port binds without SO_REUSEADDR and is
+    refused; ZeroMQ binds with it, which the kernel lets pass while nobody listens.
 
     Args:
         but: not this one.
@@ -135,12 +152,18 @@ def _free_port(address: str, span: tuple[int, int], *, but: int = 0) -> int:
     for port in random.sample(range(*span), k=min(_PORT_TRIES, span[1] - span[0])):
         if port == but:
             continue
-        with socket.socket(family) as probe:
-            try:
-                probe.bind((address, port))
-            except OSError:
-                continue
-            return port
+        held = socket.socket(family)
+        try:
+            held.bind((address, port))
+        except OSError:
+            held.close()
+            continue
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return held
     raise EngineStartError(
         public=f"No port of {address} between {span[0]} and {span[1]} is free for the workers."
     )
+
+
+def _port_of(held: socket.socket) -> int:
+    return int(held.getsockname()[1])

@@ -200,11 +200,10 @@ class _Executor(HighThroughputExecutor):
                 return
             socket.send_pyobj("WORKER_BINDS")
             asked = True
-        tail = errors.read_text(errors="replace")[-1000:].strip()
         process.kill()
+        how = how_it_ended(process.wait())
         raise EngineStartError(
-            public=f"The engine's interchange did not start ({how_it_ended(process.wait())}): "
-            f"{tail}"
+            public=f"The engine's interchange did not start ({how}): {_last_line(errors)}"
         )
 
     def _interchange_settings(self) -> dict[str, Any]:
@@ -230,6 +229,12 @@ class _Executor(HighThroughputExecutor):
             "log_config": None,
             "_check_python_mismatch": True,
         }
+
+
+def _last_line(errors: Path) -> str:
+    lines = errors.read_text(errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][-500:] if said else f"it said nothing within {_START_S:g} s."
 
 
 def was_not_begun(error: BaseException) -> bool:

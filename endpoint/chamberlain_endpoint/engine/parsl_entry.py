@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import runpy
 import sys
+import traceback
 from dataclasses import dataclass
 from multiprocessing import forkserver
 
@@ -42,7 +44,15 @@ def main() -> None:
 
         mpi_nodes.stand_in(memory)
     sys.argv[:] = [name, *arguments]
-    runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
+    except Exception:
+        if name != "interchange":
+            raise
+        # Python's own way out would wait for sockets that nobody reads, for ever.
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def quiet_workers() -> None:

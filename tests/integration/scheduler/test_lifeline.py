@@ -39,11 +39,13 @@ threading.Event().wait()
 
 
 @pytest.fixture(scope="module")
-def meeting(tmp_path_factory: pytest.TempPathFactory) -> Meeting:
+def meeting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meeting]:
     checked = parse({"engine": {"type": "GlobusComputeEngine"}})
     engine = settled.read(checked.model_dump(mode="json")).engine
     assert isinstance(engine, settled.HtexEngine)
-    return arrange(engine, tmp_path_factory.mktemp("meeting"))
+    meeting = arrange(engine, tmp_path_factory.mktemp("meeting"))
+    yield meeting
+    meeting.release()
 
 
 @contextmanager
