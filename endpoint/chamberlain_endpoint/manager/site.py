@@ -35,7 +35,7 @@ class SiteFiles:
         """
         file = self._settings.template_file
         try:
-            sources = {**_includable(file), file.name: file.read_text()}
+            sources = {**_includable(self._settings), file.name: file.read_text()}
         except (OSError, UnicodeDecodeError) as error:
             raise _unusable("template", error) from error
         return file.name, sources
@@ -78,17 +78,21 @@ class SiteFiles:
         return document
 
 
-def includable_paths(template: Path) -> list[Path]:
-    """Return what stands beside the template, and in the folder `templates` beside it."""
-    folder = template.parent
+def includable_paths(settings: Settings) -> list[Path]:
+    """Return what stands beside the template, and in the folder `templates` beside it.
+
+    Not the manager's own settings: a template sees those that are in force, in `_GC`.
+    """
+    folder = settings.template_file.parent
     beside = sorted([*folder.glob("*"), *folder.glob("templates/*")])
-    return [path for path in beside if path.suffix in _INCLUDABLE]
+    taken = (path for path in beside if path.suffix in _INCLUDABLE)
+    return [path for path in taken if path != settings.config_file]
 
 
-def _includable(template: Path) -> dict[str, str]:
-    folder = template.parent
+def _includable(settings: Settings) -> dict[str, str]:
+    folder = settings.template_file.parent
     found: dict[str, str] = {}
-    for path in includable_paths(template):
+    for path in includable_paths(settings):
         if len(found) == _MAX_SOURCES:
             break
         # What we may not read, no template may include.

@@ -48,6 +48,19 @@ def test_a_change_of_any_of_them_changes_it(folder: Path, name: str) -> None:
     assert seen[3] not in seen[1:3]
 
 
+def test_settings_count_for_a_template_that_looks_at_them_alone(tmp_path: Path) -> None:
+    def digests(template: str) -> set[str]:
+        seen = set()
+        for name in ("One", "Two"):
+            endpoint_folder(folder := tmp_path / str(len(template)) / name, display_name=name)
+            (folder / "user_config_template.yaml.j2").write_text(template)
+            seen.add(SiteDigest(check(folder / "config.yaml")).now())
+        return seen
+
+    assert len(digests("engine: {type: ThreadPoolEngine}")) == 1
+    assert len(digests("name: {{ _GC.parent_config.display_name }}")) == 2
+
+
 def test_another_list_of_functions_is_another_digest(tmp_path: Path) -> None:
     lists = (None, [], ["00000000-0000-4000-8000-000000000001"])
     seen = []
