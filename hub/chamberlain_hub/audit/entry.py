@@ -61,6 +61,7 @@ class Entry:
         about: id of what was made, changed or removed, where no other field is for it.
         functions: one `{id, sha256, tasks}` for each function of a submission.
         tasks: ids of tasks that ended, or whose cancellation was asked.
+        job: batch job that the tasks ran in, as their user endpoint says.
         repeat: it was noted before, perhaps: the hub had ended before it could be sure.
         count: how many were left out, where not each has a line.
     """
@@ -80,6 +81,7 @@ class Entry:
     repeat: bool | None = None
     count: int | None = None
     code: str = ""
+    job: str = ""
     reason: str = ""
 
     def document(self) -> dict[str, object]:

@@ -34,9 +34,9 @@ _BUSY_LINGER_S = 0.005
 
 def ends(finished: Sequence[FinishedTask]) -> list[Entry]:
     """Return what the audit log is told: one entry for all tasks that ended alike."""
-    alike: dict[tuple[str, str, str, str, bool], list[str]] = {}
+    alike: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
     for task in finished:
-        key = (task.user_endpoint, task.owner, task.state, task.code, task.first)
+        key = (task.user_endpoint, task.owner, task.state, task.code, task.job, task.first)
         alike.setdefault(key, []).append(task.task_id)
     return [
         Entry(
@@ -46,9 +46,10 @@ def ends(finished: Sequence[FinishedTask]) -> list[Entry]:
             user_endpoint=user_endpoint,
             tasks=tasks,
             code=code,
+            job=job,
             repeat=None if first else True,
         )
-        for (user_endpoint, owner, state, code, first), tasks in alike.items()
+        for (user_endpoint, owner, state, code, job, first), tasks in alike.items()
     ]
 
 

@@ -80,6 +80,7 @@ class FinishedTask:
         body: the stored result message.
         user_endpoint: who ran it.
         code: why it did not succeed; empty when it did.
+        job: batch job that it ran in, as its user endpoint says; empty: none, or not told.
     """
 
     task_id: TaskId
@@ -90,6 +91,7 @@ class FinishedTask:
     user_endpoint: EndpointId
     state: TaskState
     code: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def _usage(result: Result) -> dict[str, Any] | None:
 
 
 def _finished(row: sa.Row[Any], result: Result, first: bool, body: bytes) -> FinishedTask:
+    used = usage_of(result)
     return FinishedTask(
         task_id=TaskId(row.id),
         group=TaskGroupId(row.group),
@@ -118,4 +119,5 @@ def _finished(row: sa.Row[Any], result: Result, first: bool, body: bytes) -> Fin
         user_endpoint=EndpointId(row.user_endpoint),
         state=result.state,
         code="" if result.error_details is None else str(result.error_details.code)[:80],
+        job="" if used is None else used.job_id,
     )

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
 import urllib3
 
 from chamberlain_wire import codec
 from chamberlain_wire.broker.port import Broker, Delivery, Outgoing
+from chamberlain_wire.details import USAGE, Usage
 from chamberlain_wire.messages import (
     ControlOrder,
     EndpointEvent,
@@ -160,9 +162,13 @@ class UserEndpoint:
         delivery = self.tasks.get(timeout=WAIT_S)
         return codec.decode(delivery.body, Task), delivery
 
-    def finish(self, task_id: str, data: str = "done", error: str | None = None) -> bytes:
-        details = None if error is None else ErrorDetails(code=error, user_message=data)
-        body = codec.encode(Result(task_id=task_id, data=data, error_details=details))
+    def finish(
+        self, task_id: str, data: str = "done", error: str | None = None, job: str = ""
+    ) -> bytes:
+        failed = None if error is None else ErrorDetails(code=error, user_message=data)
+        told = {USAGE: msgspec.to_builtins(Usage(job_id=job))} if job else None
+        result = Result(task_id=task_id, data=data, error_details=failed, details=told)
+        body = codec.encode(result)
         self.publish(self._results, body)
         return body
 

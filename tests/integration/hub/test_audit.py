@@ -82,9 +82,10 @@ def check_whole_story(world: World) -> None:
     child, function = served(alice, manager)
     answer = alice.submit(manager.endpoint, function, "one", "two", "three")
     tasks = answer.ok()["tasks"][function]
-    for task_id, error in zip(tasks, (None, "RemoteExecutionError", "TASK_CANCELLED"), strict=True):
+    ends = ((None, "314"), ("RemoteExecutionError", ""), ("TASK_CANCELLED", ""))
+    for task_id, (error, job) in zip(tasks, ends, strict=True):
         child.next_task()
-        child.finish(task_id, error=error)
+        child.finish(task_id, error=error, job=job)
         alice.ended(task_id)
     manager.say("started", manager.last, account="chalice")
 
@@ -108,14 +109,11 @@ def check_whole_story(world: World) -> None:
         "functions": [{**registered["functions"][0], "tasks": tasks}],
         "previous": "",
     }
-    for task_id, outcome, code in zip(
-        tasks,
-        ("success", "failed", "cancelled"),
-        (None, "RemoteExecutionError", "TASK_CANCELLED"),
-        strict=True,
-    ):
+    outcomes = ("success", "failed", "cancelled")
+    for task_id, outcome, (code, job) in zip(tasks, outcomes, ends, strict=True):
         ended = line(world, "tasks-ended", tasks=[task_id])
         assert (ended["outcome"], ended.get("code")) == (outcome, code)
+        assert ended.get("job", "") == job
         assert (ended["identity"], ended["user_endpoint"]) == (alice.identity, child.id)
     told = line(world, "user-endpoint", outcome="started")
     assert (told["account"], told["user_endpoint"]) == ("chalice", child.id)
