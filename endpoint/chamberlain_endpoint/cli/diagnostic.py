@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import yaml
 
-from chamberlain_endpoint.cli import check_files, daemons, doctor, redaction, token_commands
+from chamberlain_endpoint.cli import check_files, daemons, doctor, redaction, version_command
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 
@@ -99,7 +99,7 @@ def usual_name(endpoint: Known) -> str:
 
 def _host() -> dict[str, Any]:
     return {
-        "versions": token_commands.versions(),
+        "versions": version_command.versions(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg(),

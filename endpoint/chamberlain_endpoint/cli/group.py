@@ -6,6 +6,7 @@ Exit codes: 0 done and nothing found, 1 could not or found something (the senten
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,50 @@ READABLE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_ty
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+PLACES: Final = {
+    "audit": "audit",
+    "check-config": "check_commands",
+    "completion": "shell_commands",
+    "configure": "configure_command",
+    "delete": "life_commands",
+    "diagnostic": "help_commands",
+    "disable-on-boot": "boot_commands",
+    "doctor": "help_commands",
+    "enable-on-boot": "boot_commands",
+    "functions": "function_commands",
+    "image": "image_commands",
+    "import": "import_command",
+    "lint": "lint_commands",
+    "list": "life_commands",
+    "login": "token_commands",
+    "logout": "token_commands",
+    "pam-service": "pam_service",
+    "render-user-config": "check_commands",
+    "reset-breaker": "breaker_commands",
+    "restart": "life_commands",
+    "start": "life_commands",
+    "stop": "life_commands",
+    "user-endpoints": "user_endpoints",
+    "validate-mapping": "check_commands",
+    "version": "version_command",
+    "whoami": "token_commands",
+}
+"""Module of this folder that adds a command to the group when it is loaded."""
 
-@click.group(context_settings=_CONTEXT)
+
+class _Commands(click.Group):
+    """Loads a command's module when it is wanted: all of them take a second, at each Tab."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(PLACES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (place := PLACES.get(cmd_name)) is not None:
+            importlib.import_module(f"chamberlain_endpoint.cli.{place}")
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(package_name="chamberlain", prog_name=PROGRAM)
 def cli() -> None:
     """Set up and run a compute endpoint on a login node.

@@ -1,4 +1,4 @@
-"""Runs the command line; the commands themselves are in the modules that it loads.
+"""Runs the command line; the commands are in modules that the group loads when they are asked.
 
 Exit codes: 0 done, 1 could not (the sentence says why), 2 the command makes no sense.
 """
@@ -7,48 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Final
 
 import click
 
-from chamberlain_endpoint.cli import (
-    audit,
-    boot_commands,
-    breaker_commands,
-    check_commands,
-    configure_command,
-    function_commands,
-    help_commands,
-    image_commands,
-    import_command,
-    life_commands,
-    lint_commands,
-    pam_service,
-    shell_commands,
-    token_commands,
-    user_endpoints,
-)
 from chamberlain_endpoint.cli.group import PROGRAM, cli
 from chamberlain_wire.errors import ChamberlainError
-
-COMMANDS: Final = (
-    configure_command,
-    image_commands,
-    import_command,
-    life_commands,
-    token_commands,
-    boot_commands,
-    check_commands,
-    lint_commands,
-    pam_service,
-    function_commands,
-    audit,
-    user_endpoints,
-    breaker_commands,
-    help_commands,
-    shell_commands,
-)
-"""The modules whose commands the group has: loading them is what adds them."""
 
 
 def main() -> None:

@@ -1,19 +1,15 @@
-"""`login`, `logout`, `whoami` and `version`: their options and what they tell."""
+"""`login`, `logout` and `whoami`: their options and what they tell."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from chamberlain_endpoint.cli import daemons, hub, tokens
 from chamberlain_endpoint.cli.errors import CommandFailedError
-from chamberlain_endpoint.cli.group import cli, common, json_option, print_json
-
-_SHOWN: Final = ("parsl", "pydantic", "jinja2", "supervisor")
+from chamberlain_endpoint.cli.group import cli, common, print_json
 
 
 @cli.command("login")
@@ -77,27 +73,6 @@ def whoami_command(
     for one in every:
         username = one.get("username", one.get("preferred_username", ""))
         click.echo(f"{username} ({one.get('sub', one.get('id', ''))})")
-
-
-@cli.command("version")
-@json_option
-def version_command(as_json: bool) -> None:
-    """Show the versions of Chamberlain, of Python, and of what it rests on."""
-    shown = versions()
-    if as_json:
-        print_json(shown)
-        return
-    for name, number in shown.items():
-        click.echo(f"{name} {number}")
-
-
-def versions() -> dict[str, str]:
-    """Return name -> version of Chamberlain, of Python, and of what it rests on."""
-    ours = {
-        "chamberlain": importlib.metadata.version("chamberlain"),
-        "python": platform.python_version(),
-    }
-    return ours | {name: importlib.metadata.version(name) for name in _SHOWN}
 
 
 def _username(who: dict[str, Any]) -> str:
