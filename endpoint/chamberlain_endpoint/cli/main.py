@@ -13,6 +13,7 @@ import click
 
 from chamberlain_endpoint.cli import (
     audit,
+    backups,
     boot_commands,
     breaker_commands,
     check_commands,
@@ -26,6 +27,7 @@ from chamberlain_endpoint.cli import (
     pam_service,
     shell_commands,
     token_commands,
+    trust,
     user_endpoints,
 )
 from chamberlain_endpoint.cli.group import PROGRAM, cli
@@ -37,6 +39,8 @@ COMMANDS: Final = (
     import_command,
     life_commands,
     token_commands,
+    trust,
+    backups,
     boot_commands,
     check_commands,
     lint_commands,
