@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 
 from chamberlain_hub.cli.audit import audit
+from chamberlain_hub.cli.backups import backup, restore
 from chamberlain_hub.cli.frame import HubGroup, json_option, open_database, say, settings_of
+from chamberlain_hub.cli.keys import key
 from chamberlain_hub.cli.people import token, user
 from chamberlain_hub.cli.policies import policy
 from chamberlain_hub.cli.service_accounts import service_account
@@ -104,39 +106,9 @@ def check_config(config: Path | None, as_json: bool) -> None:
     click.echo("The settings are usable.", err=True)
 
 
-@cli.group()
-def key() -> None:
-    """The key with which the hub signs who asks."""
-
-
-@key.command("show")
-@json_option
-@click.pass_obj
-def key_show(config: Path | None, as_json: bool) -> None:
-    """Show the public key and its fingerprint, to compare where endpoints are configured.
-
-    \b
-    On the endpoint's host:
-      chamberlain-endpoint configure NAME --hub-key-file FILE
-    """
-    from chamberlain_hub.identity.keys import (
-        FILE_NAME,
-        fingerprint,
-        load_or_make_signing_key,
-        public_keys_b64,
-    )
-    from chamberlain_hub.store.data_dir import prepare_data_dir
-
-    settings = settings_of(config)
-    prepare_data_dir(settings.data_dir)
-    keys = public_keys_b64(load_or_make_signing_key(settings.data_dir / FILE_NAME))
-    say(
-        {"keys": [{"key": text, "fingerprint": fingerprint(text)} for text in keys]},
-        "\n".join(f"{text}  # {fingerprint(text)}" for text in keys),
-        as_json=as_json,
-    )
-
-
+cli.add_command(key)
+cli.add_command(backup)
+cli.add_command(restore)
 cli.add_command(audit)
 cli.add_command(user)
 cli.add_command(token)

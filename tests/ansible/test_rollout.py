@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from tests.ansible import keeping
 from tests.ansible.conftest import Bare, files
 
 from devtools.lab import rollout
@@ -149,13 +152,114 @@ def test_the_hubs_unit_is_closed(made: Made) -> None:
     assert exposure <= 3.0, said
 
 
-def test_what_is_taken_away_leaves_nothing(made: Made) -> None:
+def test_new_keys_while_a_task_runs(made: Made) -> None:
+    lab, site = made.bare.lab, made.site
+    old = keeping.secrets_of(lab)
+    with keeping.task_that_lasts(lab, site, "alice") as came:
+        containers = _containers(lab)
+        done = made.bare.play("rotate-keys.yml", "--diff", "-vvv")
+        assert done.code == 0, done.said[-6000:]
+        # Nothing that ran has ended: no user endpoint noticed.
+        assert (came, _containers(lab)) == ([], containers)
+    assert [(one["error"], one["result"]) for one in came] == [(None, {"username": "alice"})]
+    new = keeping.secrets_of(lab)
+    assert keeping.believed(lab) == list(new.hub_keys)
+    assert set(new.hub_keys).isdisjoint(old.hub_keys)
+    codes = keeping.status_of_token(lab, old.token), keeping.status_of_token(lab, new.token)
+    assert codes == ("401", "200")
+    codes = (
+        keeping.status_of_password(lab, old.broker),
+        keeping.status_of_password(lab, new.broker),
+    )
+    assert codes == ("401", "200")
+    for secret in (old.token, old.broker, new.token, new.broker):
+        assert secret not in done.said
+    # A user endpoint that is not there yet: the new key signs its start.
+    keeping.stop_user_endpoints(lab)
+    answer = rollout.call(lab, site, "bob@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "bob")
+
+
+@pytest.fixture(scope="module")
+def kept(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of the site, encrypted."""
+    folder = tmp_path_factory.mktemp("kept")
+    password = folder / "password"
+    password.write_text("of the backup\n")
+    plain, file = folder / "plain.tar", folder / "site.tar"
+    secret = keeping.secrets_of(made.bare.lab)
+    for path, key in ((plain, ""), (file, str(password))):
+        done = made.bare.play(
+            "backup.yml", "--diff", "-vvv", backup_file=str(path), backup_key_file=key
+        )
+        assert done.code == 0, done.said[-6000:]
+        assert secret.broker not in done.said
+        assert secret.token not in done.said
+    return file
+
+
+def test_a_backup_is_one_private_file_that_says_what_is_in_it(made: Made, kept: Path) -> None:
+    plain = kept.with_name("plain.tar")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (plain, kept)} == {0o600}
+    assert kept.read_bytes().startswith(b"$ANSIBLE_VAULT")
+    assert {path.name for path in kept.parent.iterdir()} == {"plain.tar", "site.tar", "password"}
+    listed = keeping.manifest(plain)
+    endpoint = {"host": LOGIN, "name": "cluster", "endpoint_id": made.site.endpoint_id}
+    assert listed["endpoints"] == [{**endpoint, "member": "endpoint-login-cluster.tar"}]
+    members = {"hub.tar", "hub.toml", "broker-password", "broker-definitions.json"}
+    assert set(listed["members"]) == {*members, "endpoint-login-cluster.tar"}
+    for name in (HUB, LOGIN):
+        found = made.bare.lab.run(name, ["find", "/tmp", "/var/lib", "-name", "*.tar"]).stdout
+        assert "backup" not in found
+
+
+def test_what_is_taken_away_leaves_nothing(made: Made, kept: Path) -> None:
     done = made.bare.play("uninstall.yml", "-e", "purge=true")
     assert done.code == 0, done.said[-6000:]
     for name in HOSTS:
         left = _differences(made.before[name], files(made.bare.lab, name))
         assert left == [], name
         assert _processes(made.bare.lab, name) == ""
+
+
+def test_a_backup_that_cannot_be_used_changes_nothing(made: Made, kept: Path) -> None:
+    damaged = kept.with_name("damaged.tar")
+    content = bytearray(kept.with_name("plain.tar").read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    for file, sentence in (
+        (kept.with_name("none.tar"), "which cannot be read: No such file"),
+        (damaged, "is damaged: what is in it is not what was put in"),
+        (kept, "is encrypted: name the file of its password"),
+    ):
+        done = made.bare.play("restore.yml", backup_file=str(file))
+        assert done.code != 0
+        assert sentence in " ".join(done.said.split())
+        assert set(done.changed.values()) == {0}
+
+
+def test_blank_hosts_become_the_site_that_was_kept(made: Made, kept: Path) -> None:
+    lab, site = made.bare.lab, made.site
+    given = {"backup_file": str(kept), "backup_key_file": str(kept.with_name("password"))}
+    done = made.bare.play("restore.yml", "--diff", "-vvv", **given)
+    assert done.code == 0, done.said[-6000:]
+    (row,) = json.loads(lab.run(LOGIN, [PROGRAM, "list", "--json"]).stdout)["endpoints"]
+    assert row["endpoint_id"] == site.endpoint_id
+    secret = keeping.secrets_of(lab)
+    assert keeping.believed(lab) == list(secret.hub_keys)
+    assert secret.broker not in done.said
+    assert secret.token not in done.said
+    # The same id, and the token that alice has had all the time.
+    answer = rollout.call(lab, site, "alice@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
+    again = made.bare.play("restore.yml", **given)
+    assert again.code != 0
+    assert "hub is not blank" in " ".join(again.said.split())
+    assert set(again.changed.values()) == {0}
+
+
+def _containers(lab: Lab) -> list[str]:
+    return sorted(lab.run(LOGIN, ["podman", "ps", "--format", "{{.Names}}"]).stdout.split())
 
 
 def _processes(lab: Lab, host: str) -> str:

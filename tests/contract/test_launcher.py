@@ -121,7 +121,7 @@ class RealStage:
             stack.callback(audit.close)
             rules = Rules(OwnerMapper(ALICE, name), settings.policy, Denied())
             means = Means(
-                desk=AssertionDesk(settings.hub_keys, settings.endpoint_id, used),
+                desk=AssertionDesk(lambda: settings.hub_keys, settings.endpoint_id, used),
                 rules=lambda: rules,
                 decider=InlineDecider(),
                 runtime=self.runtime,

@@ -106,6 +106,15 @@ def start_detached(endpoint: Known) -> int:
     return process.pid
 
 
+def reload_manager(endpoint: Known) -> bool:
+    """Have the manager begin afresh and register again; return whether one runs."""
+    found = _managers_of(endpoint)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGHUP)
+    return bool(found)
+
+
 def stop(endpoint: Known) -> bool:
     """Stop everything of the endpoint and wait until nothing is left of it.
 

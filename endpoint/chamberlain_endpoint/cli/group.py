@@ -23,6 +23,7 @@ _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 
 PLACES: Final = {
     "audit": "audit",
+    "backup": "backups",
     "check-config": "check_commands",
     "completion": "shell_commands",
     "configure": "configure_command",
@@ -42,8 +43,10 @@ PLACES: Final = {
     "render-user-config": "check_commands",
     "reset-breaker": "breaker_commands",
     "restart": "life_commands",
+    "restore": "backups",
     "start": "life_commands",
     "stop": "life_commands",
+    "trust": "trust",
     "user-endpoints": "user_endpoints",
     "validate-mapping": "check_commands",
     "version": "version_command",

@@ -90,16 +90,20 @@ class UsedIds:
 
 
 class AssertionDesk:
-    """Checks the statements that callers come with."""
+    """Checks the statements that callers come with.
+
+    Args:
+        keys: returns the hub's raw public keys, of which one must have signed.
+    """
 
     def __init__(
         self,
-        keys: tuple[bytes, ...],
+        keys: Callable[[], tuple[bytes, ...]],
         endpoint: str,
         used: UsedIds,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._keys = tuple(Ed25519PublicKey.from_public_bytes(key) for key in keys)
+        self._keys = keys
         self._endpoint = endpoint
         self._used = used
         self._clock = clock
@@ -110,8 +114,9 @@ class AssertionDesk:
         Raises:
             AssertionRefusedError: it is not. Start nothing.
         """
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._keys()]
         try:
-            assertion = open_signed(token.encode("ascii"), self._keys)
+            assertion = open_signed(token.encode("ascii"), keys)
         except UnicodeEncodeError:
             raise AssertionRefusedError("assertion is not base64") from None
         check_addressed(assertion, endpoint=self._endpoint, now=self._clock())

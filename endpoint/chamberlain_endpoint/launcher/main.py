@@ -23,6 +23,7 @@ from chamberlain_endpoint.launcher import config, lifeline, preflight
 from chamberlain_endpoint.launcher.audit import AuditError, AuditLog, Entry
 from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
+from chamberlain_endpoint.launcher.hub_keys import HubKeys
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.mapping_file import log_doubts
 from chamberlain_endpoint.launcher.runtime.port import Runtime
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
         return 0
     log_doubts(ready.warnings)
     try:
-        _serve(ready, make_runtime or _usual_runtime)
+        keys = HubKeys(options.config.absolute(), ready.owners, ready.settings.hub_keys)
+        _serve(ready, keys, make_runtime or _usual_runtime)
     except ChamberlainError as error:
         _log.error("the launcher cannot start: %s", error, extra={"event": "launcher.not_started"})
         return EXIT_CONFIG
@@ -117,7 +119,7 @@ def _sweeping(
     return SweepingRuntime(loop, inner, SweepRecords(settings.state_dir / "sweeps.json"), note)
 
 
-def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
+def _serve(ready: preflight.Ready, keys: HubKeys, make_runtime: MakeRuntime) -> None:
     settings = ready.settings
     _raise_open_files()
     with contextlib.ExitStack() as stack:
@@ -143,7 +145,7 @@ def _serve(ready: preflight.Ready, make_runtime: MakeRuntime) -> None:
             settings,
             importlib.metadata.version("chamberlain"),
             Means(
-                desk=AssertionDesk(settings.hub_keys, settings.endpoint_id, used),
+                desk=AssertionDesk(keys.newest, settings.endpoint_id, used),
                 rules=lambda: Rules(mapper(), ready.policy, ready.denied),
                 decider=ForkingDecider(loop),
                 runtime=runtime,

@@ -43,7 +43,7 @@ from chamberlain_hub.dispatch.dispatcher import Dispatcher, DispatchSettings
 from chamberlain_hub.dispatch.rabbit_users import RabbitUsers
 from chamberlain_hub.dispatch.retention import Terms
 from chamberlain_hub.dispatch.submissions import Submissions
-from chamberlain_hub.identity.keys import FILE_NAME, load_or_make_signing_key, public_keys_b64
+from chamberlain_hub.identity.keys import load_signing_keys, public_keys_b64
 from chamberlain_hub.metrics import HubMetrics, Metered
 from chamberlain_hub.store.data_dir import prepare_data_dir
 from chamberlain_hub.store.store import Store
@@ -110,7 +110,7 @@ def make_services(
     on_refused: Callable[[], None] = lambda: None,
 ) -> Services:
     """Return one hub process's services: RabbitMQ as `settings` say, and `store`."""
-    key = load_or_make_signing_key(settings.data_dir / FILE_NAME)
+    keys = load_signing_keys(settings.data_dir)
 
     def connect(on_link: OnLink) -> TopologyBroker:
         return RabbitBroker(settings.broker_url, name="chamberlain-hub", on_link=on_link)
@@ -119,7 +119,7 @@ def make_services(
         store,
         connect,
         RabbitUsers(settings.broker_management_url, vhost=settings.vhost),
-        key,
+        keys[0],
         DispatchSettings(
             address=BrokerAddress(
                 settings.broker_public_host,
@@ -142,7 +142,7 @@ def make_services(
         dispatcher=dispatcher,
         submissions=Submissions(store, dispatcher, audit),
         settings=settings,
-        assertion_keys=tuple(public_keys_b64(key)),
+        assertion_keys=tuple(public_keys_b64(*keys)),
         pool=ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="submit"),
         audit=audit,
         refusals=Refusals(audit),

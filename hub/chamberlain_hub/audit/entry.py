@@ -28,6 +28,10 @@ class Action(StrEnum):
     TOKEN_REVOKED = "token-revoked"  # noqa: S105 - a word, no token
     IDENTITY_MADE = "identity-made"
     IDENTITY_REMOVED = "identity-removed"
+    BACKUP_MADE = "backup-made"
+    BACKUP_RESTORED = "backup-restored"
+    KEY_PREPARED = "key-prepared"
+    KEY_SWITCHED = "key-switched"
 
 
 ACCEPTED, REFUSED, NOTED = "accepted", "refused", "noted"

@@ -140,12 +140,21 @@ def token_list(config: Path | None, username: str | None, as_json: bool) -> None
 
 
 @token.command("revoke")
-@click.argument("token_id")
+@click.argument("token_id", required=False)
+@click.option(
+    "--token-file",
+    type=click.File(),
+    help="File with the token itself, where its id is not known; - is standard input.",
+)
 @json_option
 @click.pass_obj
-def token_revoke(config: Path | None, token_id: str, as_json: bool) -> None:
+def token_revoke(config: Path | None, token_id: str | None, token_file: Any, as_json: bool) -> None:
     """Make a token worthless at once. TOKEN_ID is in `token list`."""
+    if (token_id is None) == (token_file is None):
+        raise click.UsageError("name either TOKEN_ID or --token-file")
     with open_store(config) as store, open_audit(config) as note:
+        if token_id is None:
+            token_id = store.authenticate(token_file.read().strip(), time.time()).token_id
         store.revoke_token(token_id)
         note("token-revoked", about=token_id)
     say({"id": token_id, "revoked": True}, f"Token {token_id} is revoked.", as_json=as_json)

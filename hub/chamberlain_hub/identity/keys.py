@@ -1,4 +1,7 @@
-"""The hub's signing key: made on first start, readable by the hub alone."""
+"""The hub's signing key: made on first start, readable by the hub alone.
+
+A second one may lie beside it, which is to follow: endpoints learn of it before it signs.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 FILE_NAME: Final = "signing_key.pem"
+NEXT_FILE_NAME: Final = "signing_key.next.pem"
 
 
 class SigningKeyError(ChamberlainError):
@@ -44,10 +48,52 @@ def load_or_make_signing_key(path: Path) -> Ed25519PrivateKey:
     return _load(path)
 
 
-def public_keys_b64(key: Ed25519PrivateKey) -> list[str]:
-    """Return what endpoints must know to believe us: base64 of the raw public key."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return [base64.b64encode(raw).decode()]
+def load_signing_keys(folder: Path) -> tuple[Ed25519PrivateKey, ...]:
+    """Return the key that signs, made when there is none, and the one to follow if one is.
+
+    Raises:
+        SigningKeyError: see `load_or_make_signing_key`.
+    """
+    keys = [load_or_make_signing_key(folder / FILE_NAME)]
+    if (folder / NEXT_FILE_NAME).exists():
+        keys.append(_load(folder / NEXT_FILE_NAME))
+    return tuple(keys)
+
+
+def prepare_next(folder: Path) -> Ed25519PrivateKey:
+    """Return the key that is to follow; made when there is none.
+
+    Raises:
+        SigningKeyError: see `load_or_make_signing_key`.
+    """
+    return load_or_make_signing_key(folder / NEXT_FILE_NAME)
+
+
+def switch_to_next(folder: Path) -> Ed25519PrivateKey:
+    """Put the prepared key in the place of the one that signs, in one step; return it.
+
+    Raises:
+        SigningKeyError: none was prepared, or it cannot be used. Nothing was changed.
+    """
+    following = folder / NEXT_FILE_NAME
+    if not following.exists():
+        raise SigningKeyError(
+            public="No key was prepared. Run: chamberlain-hub key prepare; then tell endpoints."
+        )
+    key = _load(following)
+    try:
+        following.replace(folder / FILE_NAME)
+    except OSError as error:
+        raise SigningKeyError(
+            public=f"The signing key in {folder} cannot be replaced: {error.strerror}."
+        ) from None
+    return key
+
+
+def public_keys_b64(*keys: Ed25519PrivateKey) -> list[str]:
+    """Return what endpoints must know to believe us: base64 of the raw public keys."""
+    every = (key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) for key in keys)
+    return [base64.b64encode(raw).decode() for raw in every]
 
 
 def fingerprint(public_key: str) -> str:

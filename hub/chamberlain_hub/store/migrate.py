@@ -30,6 +30,17 @@ def is_new(connection: sa.Connection) -> bool:
     return not sa.inspect(connection).get_table_names()
 
 
+def revision(connection: sa.Connection) -> str:
+    """Return the version of the tables; empty when none is noted."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def knows(wanted: str) -> bool:
+    """Tell whether tables of the version `wanted` can be brought up to date by this program."""
+    scripts = ScriptDirectory.from_config(_config())
+    return wanted in {entry.revision for entry in scripts.walk_revisions()}
+
+
 def fault(connection: sa.Connection) -> str:
     """Return what is wrong with the tables' version, with the way out; empty if nothing is."""
     found = MigrationContext.configure(connection).get_current_revision()
@@ -37,7 +48,7 @@ def fault(connection: sa.Connection) -> str:
     wanted = scripts.get_current_head()
     if found == wanted:
         return ""
-    if found is not None and found not in {entry.revision for entry in scripts.walk_revisions()}:
+    if found is not None and not knows(found):
         return (
             f"The hub's database was made by a newer version (revision {found}). "
             "Install that version, or restore the backup from before the upgrade."

@@ -1,7 +1,8 @@
 """Keeps the hub's password and the definitions that RabbitMQ loads when it starts.
 
-Standard input: {"user", "vhost", "password" (empty: make one), "looks_only"}. Says `changed` or
-`same`. The password itself is in a file of root's, and its salted hash in the definitions.
+Standard input: {"user", "vhost", "password" (empty: make one), "looks_only", "renews" (make another
+than there is)}. Says `changed` or `same`. The password itself is in a file of root's, and its salted
+hash in the definitions.
 """
 
 import base64
@@ -61,7 +62,8 @@ def main():
     """Carry out the wish on standard input."""
     wish = json.load(sys.stdin)
     had, text = read(PASSWORD).strip(), read(DEFINITIONS)
-    password = wish["password"] or had or secrets.token_urlsafe(32)
+    kept = "" if wish.get("renews") else had
+    password = wish["password"] or kept or secrets.token_urlsafe(32)
     try:
         known_hash = json.loads(text)["users"][0]["password_hash"]
         if not is_of(password, known_hash):

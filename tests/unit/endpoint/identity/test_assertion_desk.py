@@ -43,7 +43,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def desk(hub: Hub, used: UsedIds, clock: Clock) -> AssertionDesk:
-    return AssertionDesk((Hub().public_key, hub.public_key), ENDPOINT, used, clock)
+    keys = (Hub().public_key, hub.public_key)
+    return AssertionDesk(lambda: keys, ENDPOINT, used, clock)
 
 
 def test_a_good_statement_may_be_looked_at_often_and_used_once(

@@ -76,7 +76,7 @@ class Bench:
             self.settings,
             "1.2.3",
             authority.Means(
-                desk=AssertionDesk(self.settings.hub_keys, ENDPOINT, self.used),
+                desk=AssertionDesk(lambda: self.settings.hub_keys, ENDPOINT, self.used),
                 rules=lambda: Rules(MapsToMe(), ANYBODY, Denied()),
                 decider=self.decider,
                 runtime=self.runtime,
