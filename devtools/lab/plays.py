@@ -55,13 +55,17 @@ def wheels(lab: Lab, report: Reporter) -> Path:
 
 
 def inventory(
-    lab: Lab, variables: Mapping[str, object], without: Sequence[str] = ()
+    lab: Lab,
+    variables: Mapping[str, object],
+    without: Sequence[str] = (),
+    also: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Return the inventory of a lab: hub and broker on `hub`, an endpoint, compute nodes.
 
     Args:
         variables: of all hosts; they win over ours.
         without: groups that it does not have.
+        also: group -> hosts, of groups that it has not by itself or that are to be others.
     """
     keys = state.folder(lab.name) / "keys"
     words = (
@@ -88,6 +92,7 @@ def inventory(
         "chamberlain_hub": [HUB],
         "chamberlain_endpoints": [LOGIN],
         "chamberlain_workers": nodes,
+        **(also or {}),
     }
     hosts = {name: {"ansible_host": one.address} for name, one in lab.facts.hosts.items()}
     children: dict[str, object] = {
@@ -104,6 +109,7 @@ def play(
     variables: Mapping[str, object],
     *words: str,
     without: Sequence[str] = (),
+    also: Mapping[str, Sequence[str]] | None = None,
     limit_s: float = LIMIT_S,
 ) -> Play:
     """Run a playbook of the collection on a lab, from the lab's network.
@@ -111,6 +117,7 @@ def play(
     Args:
         words: further arguments of ansible-playbook, such as `--check`.
         without: groups that the inventory does not have.
+        also: group -> hosts, on top of the inventory's.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `limit_s`.
@@ -119,7 +126,7 @@ def play(
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "inventory.json"
     file.touch(mode=0o600)
-    file.write_text(json.dumps(inventory(lab, variables, without)))
+    file.write_text(json.dumps(inventory(lab, variables, without, also)))
     command = [str(VENV / "bin/ansible-playbook"), "-i", str(file), playbook, *words]
     started = time.monotonic()
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import stat
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.ansible import keeping
-from tests.ansible.conftest import Bare, files
+from tests.ansible.conftest import Bare, differences, files
 
 from devtools.lab import rollout
 from devtools.lab.lab import Lab
@@ -217,7 +216,7 @@ def test_what_is_taken_away_leaves_nothing(made: Made, kept: Path) -> None:
     done = made.bare.play("uninstall.yml", "-e", "purge=true")
     assert done.code == 0, done.said[-6000:]
     for name in HOSTS:
-        left = _differences(made.before[name], files(made.bare.lab, name))
+        left = differences(made.before[name], files(made.bare.lab, name))
         assert left == [], name
         assert _processes(made.bare.lab, name) == ""
 
@@ -264,14 +263,3 @@ def _containers(lab: Lab) -> list[str]:
 
 def _processes(lab: Lab, host: str) -> str:
     return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
-
-
-# Old copies that Debian's tools keep of account files, and the links of System V's init, which
-# systemctl keeps for services that still have a script for it, and its own empty folders.
-_KEPT = re.compile(
-    r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
-)
-
-
-def _differences(before: set[str], after: set[str]) -> list[str]:
-    return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))

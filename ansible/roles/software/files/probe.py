@@ -1,12 +1,14 @@
 """Tells what a host has, as one JSON object; changes nothing. Needs nothing but Python 3.11.
 
-Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain"}.
+Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "certificates":
+[files beside those of the site's own authority]}.
 """
 
 import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,7 +16,9 @@ import tomllib
 from pathlib import Path
 
 UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket")
+SERVICES = ("postgresql@*.service", "prometheus.service", "nginx.service")
 SCHEDULER = ("slurmctld.service", "slurmd.service")
+CERTIFICATES = Path("/etc/chamberlain/tls")
 IMAGES = Path("/var/lib/chamberlain/images")
 NOBODY = 65534
 
@@ -95,7 +99,7 @@ def endpoints():
 def units():
     """Return unit -> state, for those of ours and of what we stand on that the host knows."""
     shown = ("--no-legend", "--plain", "--all")
-    worked, listed = said("systemctl", "list-units", *UNITS, *SCHEDULER, *shown)
+    worked, listed = said("systemctl", "list-units", *UNITS, *SERVICES, *SCHEDULER, *shown)
     rows = [line.split() for line in listed.splitlines()] if worked else []
     return {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
 
@@ -117,6 +121,20 @@ def unreachable(addresses):
         except (OSError, ValueError) as error:
             found[address] = str(error)
     return found
+
+
+def days_left(path):
+    """Return how many days a certificate is good; none where there is no certificate."""
+    worked, told = said("openssl", "x509", "-noout", "-enddate", "-in", str(path))
+    if not worked:
+        return None
+    # Without strptime's names of months, which are the locale's.
+    return int((ssl.cert_time_to_seconds(told.partition("=")[2]) - time.time()) // 86400)
+
+
+def certificates(more):
+    """Return file -> days, for what the site's own authority signed and for `more`."""
+    return {str(path): days_left(path) for path in [*CERTIFICATES.glob("*.pem"), *more]}
 
 
 def uids():
@@ -149,6 +167,7 @@ def main():
         "has_programs": (folder / "bin/chamberlain-endpoint").exists(),
         "endpoints": endpoints(),
         "images": [path.name.replace("sha256-", "sha256:") for path in IMAGES.glob("sha256-*")],
+        "certificates": certificates(asked["certificates"]),
         "unreachable": unreachable(asked["connect"]),
     }
     json.dump(seen, sys.stdout)

@@ -1,0 +1,238 @@
+"""A site with PostgreSQL on another host, a broker that speaks TLS alone, and Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import pytest
+from tests.ansible.conftest import Bare, differences, files
+
+from devtools.lab import plays, rollout
+from devtools.lab.plan import HUB, LOGIN
+from devtools.lab.plays import COLLECTION, Play
+from devtools.lab.rollout import Site
+from devtools.paths import ROOT
+from devtools.processes import wait_until
+
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.needs_lab,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]
+NODE: Final = "node1"
+HOSTS: Final = (HUB, LOGIN, NODE)
+GIVEN: Final = MappingProxyType(
+    {
+        "broker_tls": True,
+        "broker_port": 5671,
+        "hub_broker_port": 5671,
+        "hub_broker_tls": True,
+        "endpoint_config": {"metrics_listen": "10.77.0.11:5465"},
+        "monitoring_installs": True,
+        "monitoring_scrape_interval": "2s",
+    }
+)
+ALSO: Final = MappingProxyType({"chamberlain_database": [NODE], "chamberlain_monitoring": [HUB]})
+PASSWORD: Final = "/etc/postgresql/chamberlain-password"
+TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
+METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metrics")
+RULES: Final = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A site with all services, its first run, and the hosts' files before."""
+
+    bare: Bare
+    before: dict[str, set[str]]
+    first: Play
+    site: Site
+
+    def play(
+        self, playbook: str, *words: str, also: Mapping[str, Sequence[str]] = ALSO, **more: object
+    ) -> Play:
+        """Play with the services' variables, and `more` on top."""
+        return run(self.bare, playbook, *words, also=also, **more)
+
+    def on(self, host: str, *words: str, **more: Any) -> str:
+        """Return what a command says on a host."""
+        return self.bare.lab.run(host, words, **more).stdout.strip()
+
+
+def run(
+    bare: Bare,
+    playbook: str,
+    *words: str,
+    also: Mapping[str, Sequence[str]] = ALSO,
+    **more: object,
+) -> Play:
+    return plays.play(bare.lab, playbook, {**bare.given, **GIVEN, **more}, *words, also=also)
+
+
+@pytest.fixture(scope="module")
+def served(bare: Bare) -> Served:
+    before = {name: files(bare.lab, name) for name in HOSTS}
+    # All that Ansible can be made to say: no secret may be in it.
+    first = run(bare, "site.yml", "--diff", "-vvv")
+    assert first.code == 0, first.said[-6000:]
+    for source in ("devtools/demo_caller.py", "examples/hello.py"):
+        shutil.copy(ROOT / source, bare.lab.share)
+    program = "/opt/chamberlain/bin/chamberlain-endpoint"
+    (row,) = json.loads(bare.lab.run(LOGIN, [program, "list", "--json"]).stdout)["endpoints"]
+    tokens = rollout.make_tokens(bare.lab, ["alice@example.edu"])
+    return Served(bare, before, first, Site(row["endpoint_id"], tokens))
+
+
+def test_a_second_run_changes_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    second = served.play("site.yml")
+    assert second.code == 0, second.said[-6000:]
+    assert second.changed == dict.fromkeys(HOSTS, 0), second.said
+    with capsys.disabled():
+        print(f"\nfirst run {served.first.took_s:.0f} s, second {second.took_s:.0f} s")
+
+
+def test_hello_goes_through_tls_and_postgresql(served: Served) -> None:
+    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
+    assert sql(served, "SELECT count(*) FROM tasks WHERE completed_at IS NOT NULL") != "0"
+    seen = "SELECT DISTINCT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
+    assert sql(served, f"{seen} WHERE usename = 'chamberlain-hub'") == "t|10.77.0.10"
+
+
+def test_secrets_stay_on_their_hosts(served: Served) -> None:
+    password = served.on(NODE, "cat", PASSWORD)
+    assert len(password) >= 32
+    key = served.on(HUB, "cat", "/etc/chamberlain/authority/ca.key").splitlines()[1]
+    assert password not in served.first.said
+    assert key not in served.first.said
+    for host, path, mode in (
+        (NODE, PASSWORD, "600 root:root"),
+        (NODE, "/etc/chamberlain/tls/database.key", "640 root:postgres"),
+        (HUB, "/etc/chamberlain/tls/broker.key", "640 root:rabbitmq"),
+        (HUB, "/etc/chamberlain/authority/ca.key", "600 root:root"),
+    ):
+        assert served.on(host, "stat", "-c", "%a %U:%G", path) == mode
+    logs = "grep -rlF -f - /var/log /run/log || :"
+    assert served.on(NODE, "sh", "-c", logs, given=password) == ""
+
+
+def test_the_broker_speaks_tls_alone_and_is_whom_it_says(served: Served) -> None:
+    asks = (
+        "import socket, ssl, sys\n"
+        "ssl.create_default_context().wrap_socket("
+        "socket.create_connection((sys.argv[1], int(sys.argv[2])), 20), server_hostname=sys.argv[1])"
+    )
+
+    def said(host: str, name: str, port: int) -> str:
+        done = served.bare.lab.run(
+            host, ["python3", "-c", asks, name, str(port)], check=False, limit_s=60.0
+        )
+        return "good" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+    for port in (5671, 15672):
+        assert said(LOGIN, "hub", port) == "good"
+        assert said(LOGIN, "10.77.0.10", port) == "good"
+        assert "CERTIFICATE_VERIFY_FAILED" in said(NODE, "hub", port)  # it was told of nobody
+    assert "ConnectionRefusedError" in said(LOGIN, "hub", 5672)
+
+
+def test_the_database_lets_nobody_in_but_the_hub(served: Served) -> None:
+    address = f"host=10.77.0.21 dbname=chamberlain user=chamberlain-hub sslrootcert={TRUSTED}"
+    login = f"{address} password={served.on(NODE, 'cat', PASSWORD)}"
+
+    def said(host: str, how: str) -> str:
+        script = "exec psql -X -w -A -t -c 'SELECT 1' \"$(cat)\" 2>&1"
+        return served.on(host, "sh", "-c", script, given=f"{login} {how}", check=False)
+
+    assert said(HUB, "sslmode=verify-full") == "1"
+    assert "no encryption" in said(HUB, "sslmode=disable")
+    assert "pg_hba.conf rejects connection" in said(LOGIN, "sslmode=require")
+    assert "password authentication failed" in said(HUB, "sslmode=require password=another")
+
+
+def test_prometheus_asks_hub_and_manager_and_knows_the_rules(served: Served) -> None:
+    def up() -> Any:
+        found = asked(served, "query?query=up")["data"]["result"]
+        return {one["metric"]["job"]: one["value"][1] for one in found}
+
+    every = {"chamberlain-hub": "1", "chamberlain-manager": "1"}
+    assert wait_until(lambda: up() == every, 120.0), up()
+    groups = asked(served, "rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == RULES
+    assert wait_until(
+        lambda: all(
+            rule["health"] == "ok"
+            for group in asked(served, "rules")["data"]["groups"]
+            for rule in group["rules"]
+        ),
+        120.0,
+    )
+    checked = served.on(
+        HUB, "promtool", "check", "config", "/etc/chamberlain-monitoring/prometheus.yml"
+    )
+    assert f"SUCCESS: {RULES} rules found" in checked
+
+
+def test_every_metric_that_is_asked_for_is_served(served: Served) -> None:
+    text = "".join(served.on(HUB, "curl", "-sf", address) + "\n" for address in METRICS)
+    told = set(re.findall(r"^# TYPE (\S+) (?:counter|gauge)$", text, re.MULTILINE))
+    for name in re.findall(r"^# TYPE (\S+) histogram$", text, re.MULTILINE):
+        told |= {f"{name}_{end}" for end in ("bucket", "count", "sum")}
+    role = COLLECTION / "roles/monitoring"
+    for file in ("files/dashboard.json", "templates/alerts.yml.j2"):
+        written = (role / file).read_text()
+        asked_for = set(re.findall(r"\bchamberlain_(?:hub|manager)_[a-z_]+\b", written))
+        assert len(asked_for) >= 8
+        assert asked_for <= told, file
+
+
+def test_health_shows_the_days_that_certificates_have_left(served: Served) -> None:
+    good = served.play("health.yml")
+    assert (good.code, set(good.changed.values())) == (0, {0}), good.said[-6000:]
+    said = " ".join(good.said.split())
+    assert re.search(r"hub: debian 13.* certificates broker.pem 7[23]\d days", said)
+    assert re.search(r"node1: debian 13.* certificates database.pem 7[23]\d days", said)
+    bad = served.play("health.yml", software_least_certificate_days=900)
+    assert bad.code != 0
+    assert "broker.pem ends within 900 days" in " ".join(bad.said.split())
+
+
+def test_on_its_own_host_the_hub_uses_the_socket(served: Served) -> None:
+    also = {**ALSO, "chamberlain_database": [HUB]}
+    done = served.play("site.yml", "--limit", HUB, also=also)
+    assert done.code == 0, done.said[-6000:]
+    assert "host=/run/postgresql" in served.on(HUB, "cat", "/etc/chamberlain/hub.toml")
+    seen = "SELECT DISTINCT client_addr IS NULL FROM pg_stat_activity"
+    assert sql(served, f"{seen} WHERE usename = 'chamberlain-hub'", HUB) == "t"
+    listens = served.on(HUB, "ss", "-Hltn", "sport = :5432").split()
+    assert "127.0.0.1:5432" in listens
+    assert "0.0.0.0:5432" not in listens
+
+
+def test_what_is_taken_away_leaves_nothing(served: Served) -> None:
+    also = {**ALSO, "chamberlain_database": [HUB, NODE]}
+    done = served.play("uninstall.yml", "-e", "purge=true", also=also)
+    assert done.code == 0, done.said[-6000:]
+    for name in HOSTS:
+        assert differences(served.before[name], files(served.bare.lab, name)) == [], name
+        known = "[c]hamberlain|[r]abbit|[c]onmon|[p]ostgres|[p]rometheus"
+        assert served.on(name, "pgrep", "-af", known, check=False) == ""
+
+
+def sql(served: Served, text: str, host: str = NODE) -> str:
+    """Return what PostgreSQL's own superuser is answered."""
+    words = ("psql", "-X", "-A", "-t", "-d", "chamberlain", "-c", text)
+    return served.on(host, "runuser", "-u", "postgres", "--", *words)
+
+
+def asked(served: Served, path: str) -> Any:
+    """Return Prometheus' answer."""
+    return json.loads(served.on(HUB, "curl", "-sf", f"http://127.0.0.1:9090/api/v1/{path}"))
