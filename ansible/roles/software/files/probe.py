@@ -109,11 +109,18 @@ def endpoints():
 
 
 def units():
-    """Return unit -> state, for those of ours and of what we stand on that the host knows."""
+    """Return unit -> state, for those of ours and of what we stand on that run or ought to."""
     shown = ("--no-legend", "--plain", "--all")
     worked, listed = said("systemctl", "list-units", *UNITS, *SCHEDULER, *shown)
     rows = [line.split() for line in listed.splitlines()] if worked else []
-    return {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+    known = {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+    # Others' units name some that are installed here and are for nothing here.
+    return {name: state for name, state in known.items() if state != "inactive" or wanted(name)}
+
+
+def wanted(unit):
+    """Tell whether `unit` is one that starts at boot."""
+    return said("systemctl", "is-enabled", "--quiet", unit)[0]
 
 
 def version(folder):
