@@ -33,6 +33,16 @@ def stubborn(path):
         time.sleep(60)
 
 
+def patient(path):
+    asked = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1) if not asked else os._exit(0))
+    tell(path or "../told.json", {})
+    sys.stderr.write("serving\n")
+    sys.stderr.flush()
+    while True:
+        time.sleep(60)
+
+
 def chatty(_):
     for stream in (sys.stderr, sys.stdout):
         for _ in range(1000):

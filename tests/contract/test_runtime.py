@@ -93,7 +93,7 @@ class MemoryBench(Bench):
         elif behaviour == "killed":
             self.memory.end(name, signal=11)
         elif self.memory.is_asked_to_stop(name):
-            if behaviour == "serve":
+            if behaviour in ("serve", "patient"):
                 self.memory.end(name)
             else:
                 self.memory.stop(name, 0)
@@ -231,6 +231,14 @@ def test_what_does_not_leave_in_time_is_killed(bench: Bench) -> None:
     bench.runtime.stop(UEP, 0.2)
     bench.until(lambda: bool(bench.exits))
     assert bench.exits[0].signal == 9
+
+
+def test_it_is_asked_a_second_time_before_it_is_killed(bench: Bench) -> None:
+    bench.start("patient")
+    bench.until_serving()
+    bench.runtime.stop(UEP, 5.0)
+    bench.until(lambda: bool(bench.exits))
+    assert (bench.exits[0].exit_code, bench.exits[0].signal) == (0, None)
 
 
 def test_a_second_stop_shortens_the_grace(bench: Bench) -> None:

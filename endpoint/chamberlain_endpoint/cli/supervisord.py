@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from chamberlain_endpoint.cli.layout import Layout
 
@@ -88,6 +88,22 @@ def programs(layout: Layout) -> list[Program] | None:
         Program(name=str(one["name"]), state=str(one["statename"]), pid=int(one["pid"]))
         for one in seen
     ]
+
+
+def switch(layout: Layout, name: str, *, on: bool) -> bool:
+    """Start or stop one program and wait for it; return whether supervisord did so.
+
+    One that is so already is no fault.
+    """
+    try:
+        with closing(_proxy(layout.supervisor_socket)) as proxy:
+            ask: Any = proxy.server.supervisor
+            ask.startProcess(name) if on else ask.stopProcess(name)
+    except xmlrpc.client.Fault as fault:
+        return bool(fault.faultCode == (Faults.ALREADY_STARTED if on else Faults.NOT_RUNNING))
+    except (OSError, xmlrpc.client.Error):
+        return False
+    return True
 
 
 def shut_down(layout: Layout) -> bool:

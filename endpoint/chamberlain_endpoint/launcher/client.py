@@ -79,6 +79,12 @@ class LauncherClient:
         request = protocol.Stop(user_endpoint=user_endpoint, grace_s=grace_s, why=why)
         self._ask(request, answer_s=grace_s + _ANSWER_S)
 
+    def ask_to_stop(self, user_endpoint: str, *, grace_s: float, why: str) -> None:
+        """Have `user_endpoint` end within `grace_s`; do not wait for that. `list` shows when."""
+        request = protocol.Stop(user_endpoint=user_endpoint, grace_s=grace_s, why=why)
+        with self._connect() as connection:
+            self._send(connection, request)
+
     def list(self) -> protocol.Listing:
         """Return what runs and the last 200 ends."""
         answer = self._ask(protocol.ListRunning())

@@ -89,6 +89,7 @@ def build(
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
         "lease_file": LEASE_FILE if settings.runtime.kind is RuntimeKind.CONTAINER else "",
+        "asks_twice": True,
         "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,

@@ -58,10 +58,15 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Leave, and say why in the log."""
+    """Leave, and say why in the log. A second one can only shorten the time.
+
+    Attributes:
+        grace_s: how long running tasks may go on; None is as the settings say.
+    """
 
     reason: str
     code: Exit = Exit.LEFT
+    grace_s: float | None = None
 
 
 Event = Delivery | Link | Report | Confirmed | Unconfirmed | Stop
@@ -221,11 +226,12 @@ class Loop:
             self._on_stop(Stop("the broker refuses our credential", Exit.BROKER_REFUSED))
 
     def _on_stop(self, stop: Stop) -> None:
+        grace_s = self._settings.grace_s if stop.grace_s is None else stop.grace_s
+        self._leave_at = min(self._leave_at, time.monotonic() + grace_s)
         if self._stop is not None:
             return
         log.info("leaving", extra={"event": "endpoint.leaving", "reason": stop.reason})
         self._stop = stop
-        self._leave_at = time.monotonic() + self._settings.grace_s
         self._parts.broker.cancel(self._settings.task_queue)
         self._work.close()
 

@@ -41,6 +41,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             such a file; else on standard input.
         stop_grace_s: how long running tasks may go on when we are asked to stop; the one who
             asks waits a little longer before it kills.
+        asks_twice: who asks by SIGTERM gives its own time: running tasks may go on until a second
+            SIGTERM comes.
         tells_tasks: whether the launcher wants to know what happens to tasks.
     """
 
@@ -54,6 +56,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     identity: Identity = Identity()
     stop_grace_s: float = 7.0
+    asks_twice: bool = False
     tells_tasks: bool = False
     lease_file: str = ""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import queue
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
@@ -206,18 +208,21 @@ def _connect(order: Order, inbox: Inbox) -> Broker:
 
 
 def _watch(lease: Lease, order: Order, inbox: Inbox, setup: Shell) -> None:
-    def stop(reason: str) -> None:
-        inbox.put(Stop(reason))
+    def stop(reason: str, grace_s: float | None = None) -> None:
+        inbox.put(Stop(reason, grace_s=grace_s))
         setup.interrupt()
+
+    # Whoever asks twice gives its own time, and says when it is over.
+    graces = chain((math.inf,), repeat(0.0)) if order.asks_twice else repeat(None)
+
+    def asked(number: int, *_: object) -> None:
+        told = (f"{signal.Signals(number).name} came", next(graces))
+        # In a thread: the signal may have come while this one holds the setup's lock.
+        threading.Thread(target=stop, args=told).start()
 
     lease.watch(order.lease_s, stop, order.lease_file)
     for number in (signal.SIGTERM, signal.SIGINT):
-        name = signal.Signals(number).name
-        # In a thread: the signal may have come while this one holds the setup's lock.
-        signal.signal(
-            number,
-            lambda *_, name=name: threading.Thread(target=stop, args=(f"{name} came",)).start(),
-        )
+        signal.signal(number, asked)
 
 
 class _Folder:

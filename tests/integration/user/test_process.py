@@ -20,6 +20,7 @@ from tests.integration.user.conftest import HTEX, PROCESSES, THREADS, Start
 
 from chamberlain_wire.ids import TaskId, new_id
 from chamberlain_wire.messages import Result
+from devtools.processes import wait_until
 from devtools.rabbit import PrivateRabbit
 from devtools.user_endpoint import HubSide, UserEndpointProcess
 
@@ -134,6 +135,31 @@ def test_what_runs_on_is_ended_and_told(
     assert [code_of(one) for one in results] == ["TASK_LOST"]
     assert process.wait() == 0
     assert_gone(children)
+
+
+def test_asked_twice_it_has_until_the_second_time(
+    hub: HubSide, start: Start, tmp_path: Path
+) -> None:
+    process = start(stop_grace_s=0.05, asks_twice=True)
+    slow = hub.submit(record, str(tmp_path), "slow", 1.0)
+    await_runs(tmp_path, 1)
+    process.process.send_signal(signal.SIGTERM)
+    results = hub.await_results([slow])[slow]
+    assert [code_of(one) for one in results] == [None]
+    assert process.wait() == 0
+    process = start(stop_grace_s=3600.0, asks_twice=True)
+    endless = hub.submit(record, str(tmp_path), "endless", 3600.0)
+    await_runs(tmp_path, 2)
+
+    def has_ended() -> bool:
+        # The first may be heard together with the second, and a third harms nobody.
+        process.process.send_signal(signal.SIGTERM)
+        return process.process.poll() is not None
+
+    assert wait_until(has_ended, 30.0)
+    results = hub.await_results([endless])[endless]
+    assert [code_of(one) for one in results] == ["TASK_LOST"]
+    assert process.wait() == 0
 
 
 @EVERY

@@ -1,9 +1,10 @@
 """Tells what a host has, as one JSON object; changes nothing. Needs nothing but Python 3.11.
 
 Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "certificates":
-[files beside those of the site's own authority]}.
+[files beside those of the site's own authority], "repository": URL or nothing}.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.request
 from pathlib import Path
 
 UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket")
@@ -43,10 +45,21 @@ def text(path):
 
 
 def system():
-    """Return the distribution's id and version."""
+    """Return the distribution's id, version and name."""
     pairs = (line.partition("=") for line in text("/etc/os-release").splitlines())
     known = {key: value.strip('"') for key, _, value in pairs}
-    return known.get("ID", ""), known.get("VERSION_ID", "")
+    return [known.get(key, "") for key in ("ID", "VERSION_ID", "VERSION_CODENAME")]
+
+
+def repository(url, suite):
+    """Return the hash of what is signed in an apt repository, or why it cannot be had."""
+    if not url:
+        return {"hash": "", "why": ""}
+    try:
+        with urllib.request.urlopen(f"{url}/dists/{suite}/InRelease", timeout=20) as answer:  # noqa: S310
+            return {"hash": hashlib.sha256(answer.read()).hexdigest(), "why": ""}
+    except (OSError, ValueError) as error:
+        return {"hash": "", "why": str(error)}
 
 
 def packages():
@@ -86,29 +99,53 @@ def endpoints():
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
             known = {}
         name = toml.parent.name
-        unit = Path("/etc/systemd/system", f"chamberlain-endpoint-{name}.service")
+        units = Path("/etc/systemd/system")
+        own = units / f"chamberlain-endpoint-{name}.service"
+        packaged = units / f"multi-user.target.wants/chamberlain-endpoint@{name}.service"
         found[name] = {
             "endpoint_id": known.get("endpoint_id", ""),
             "hub_keys": known.get("hub_keys", []),
             "has_token": (toml.parent / "token").exists(),
-            "has_unit": unit.exists(),
+            "has_unit": own.exists() or packaged.is_symlink(),
         }
     return found
 
 
 def units():
-    """Return unit -> state, for those of ours and of what we stand on that the host knows."""
+    """Return unit -> state, for those of ours and of what we stand on that run or ought to."""
     shown = ("--no-legend", "--plain", "--all")
     worked, listed = said("systemctl", "list-units", *UNITS, *SERVICES, *SCHEDULER, *shown)
     rows = [line.split() for line in listed.splitlines()] if worked else []
-    return {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+    known = {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
+    # Others' units name some that are installed here and are for nothing here.
+    return {name: state for name, state in known.items() if state != "inactive" or wanted(name)}
+
+
+def wanted(unit):
+    """Tell whether `unit` is one that starts at boot."""
+    return said("systemctl", "is-enabled", "--quiet", unit)[0]
 
 
 def version(folder):
     """Return the version of Chamberlain in the environment `folder`; nothing without one."""
-    for found in folder.glob("lib/python3*/site-packages/chamberlain-*.dist-info"):
-        return found.name.removeprefix("chamberlain-").removesuffix(".dist-info")
+    for above in ("", "endpoint/", "hub/"):
+        pattern = f"{above}lib/python3*/site-packages/chamberlain-*.dist-info"
+        for found in folder.glob(pattern):
+            return found.name.removeprefix("chamberlain-").removesuffix(".dist-info")
     return ""
+
+
+def has(folder, part):
+    """Tell whether the program of `part` is in `folder`, from wheels or from a package."""
+    name = f"bin/chamberlain-{part}"
+    return (folder / name).exists() or (folder / part / name).exists()
+
+
+def source(folder, installed):
+    """Return what the programs came from; nothing without programs."""
+    if {"chamberlain-endpoint", "chamberlain-hub"} & set(installed):
+        return "packages"
+    return "wheels" if (folder / "bin/chamberlain-endpoint").exists() else ""
 
 
 def unreachable(addresses):
@@ -146,15 +183,18 @@ def main():
     """Answer the question on standard input."""
     asked = json.load(sys.stdin)
     folder = Path(asked["folder"])
-    name, release = system()
+    name, release, suite = system()
+    installed = packages()
     seen = {
         "time": time.time(),
         "os": name,
         "os_version": release,
+        "os_name": suite,
+        "repository": repository(asked.get("repository", ""), suite),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "is_root": os.geteuid() == 0,
         "has_systemd": Path("/run/systemd/system").is_dir(),
-        "packages": packages(),
+        "packages": installed,
         "munge": munge(),
         "user_namespaces": int(text("/proc/sys/user/max_user_namespaces") or 0),
         "subuid": ranges("/etc/subuid"),
@@ -164,7 +204,9 @@ def main():
         "version": version(folder),
         "units": units(),
         "software": text(folder / ".installed").strip(),
-        "has_programs": (folder / "bin/chamberlain-endpoint").exists(),
+        "source": source(folder, installed),
+        "has_programs": has(folder, "endpoint"),
+        "has_hub": has(folder, "hub"),
         "endpoints": endpoints(),
         "images": [path.name.replace("sha256-", "sha256:") for path in IMAGES.glob("sha256-*")],
         "certificates": certificates(asked["certificates"]),

@@ -19,7 +19,13 @@ from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import Record
 from chamberlain_endpoint.launcher.runtime.container_stream import ContainerStream
 from chamberlain_endpoint.launcher.runtime.faults import EngineError
-from chamberlain_endpoint.launcher.runtime.port import Exit, News, TasksSilenced, TasksTold
+from chamberlain_endpoint.launcher.runtime.port import (
+    Exit,
+    News,
+    TasksSilenced,
+    TasksTold,
+    asks_again_s,
+)
 from chamberlain_endpoint.launcher.runtime.task_hearing import TaskHearing
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.errors import InvalidMessageError
@@ -102,6 +108,7 @@ class HeldContainer:
         kill_at = time.monotonic() + grace_s
         if kill_at < self._kill_at:
             self._kill_at = kill_at
+            self._loop.call_later(asks_again_s(grace_s), lambda: self.signal(signal.SIGTERM))
             self._loop.call_later(grace_s, lambda: self.signal(signal.SIGKILL))
 
     def signal(self, number: int) -> None:

@@ -93,6 +93,15 @@ class Adopted:
 News = SessionOpened | TasksTold | TasksSilenced | Adopted
 
 
+_LAST_WORDS_S: Final = 3.0
+"""How long before it is killed a user endpoint hears that its time is over, to say what is lost."""
+
+
+def asks_again_s(grace_s: float) -> float:
+    """Return when somebody who has `grace_s` to end is told the second time to end."""
+    return grace_s - min(_LAST_WORDS_S, 0.3 * grace_s)
+
+
 def unheard(_: News) -> None:
     """Take news, and do nothing with it."""
 
@@ -133,7 +142,9 @@ class Runtime(Protocol):
     def stop(self, user_endpoint: str, grace_s: float) -> None:
         """Ask it to end, and kill all of it after `grace_s`. The answer is `on_exit`.
 
-        One that does not run is no error. A second call can only shorten the grace.
+        Asked by SIGTERM it takes no more work; a second one, `asks_again_s` later, says that what
+        still runs has to end. One that does not run is no error. A second call can only
+        shorten the grace.
         """
         ...
 

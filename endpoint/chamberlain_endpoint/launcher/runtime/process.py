@@ -33,6 +33,7 @@ from chamberlain_endpoint.launcher.runtime.port import (
     StartFailedError,
     TasksSilenced,
     TasksTold,
+    asks_again_s,
     unheard,
 )
 from chamberlain_endpoint.launcher.runtime.watched import Watched
@@ -144,10 +145,15 @@ class ProcessRuntime:
         if process is None:
             return
         kill_at = time.monotonic() + grace_s
-        if process.kill_at == float("inf"):
+
+        def ask() -> None:
             process.keeper.send_signal(signal.SIGTERM)
+
+        if process.kill_at == float("inf"):
+            ask()
         if kill_at < process.kill_at:
             process.kill_at = kill_at
+            self._loop.call_later(asks_again_s(grace_s), ask)
             if process.kill_timer is not None:
                 process.kill_timer.cancel()
             process.kill_timer = self._loop.call_later(grace_s, lambda: self._kill(process))

@@ -144,6 +144,22 @@ def test_what_runs_longer_than_the_grace_is_lost_and_says_so(endpoint: Endpoint)
     assert endpoint.unacknowledged() == 0
 
 
+def test_who_gives_its_own_time_is_waited_for_until_it_says_that_time_is_over(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.start(grace_s=0.05, period_s=0.05)
+    first, second = endpoint.submit(), endpoint.submit()
+    endpoint.engine.await_submitted(1)
+    endpoint.inbox.put(Stop("test", grace_s=float("inf")))
+    # Four beats are longer than the settings' grace.
+    for _ in range(4):
+        assert endpoint.heartbeat().seen["heartbeat_period"] > 0
+    assert endpoint.stop(Stop("test", grace_s=0.0)) is Exit.LEFT
+    result = endpoint.result()
+    assert (result.task_id, result.error_details and result.error_details.code) == (first, LOST)
+    assert endpoint.unacknowledged() == 1, f"{second} goes back to the queue"
+
+
 def test_what_may_be_tried_again_is_left_for_the_next_process(endpoint: Endpoint) -> None:
     endpoint.start(grace_s=0.05, retries=1)
     endpoint.submit()
