@@ -42,7 +42,8 @@ class Ready:
         manager_gid: the manager's group; -1 in the single form.
         policy: the policy that holds; in the single form only its limits.
         runner: runs mapping programs; None: there is no account for them.
-        warnings: what works, but perhaps not as it is meant.
+        warnings: what of the mapping works, but perhaps not as it is meant.
+        doubts: likewise, of the settings.
     """
 
     settings: LauncherSettings
@@ -53,6 +54,7 @@ class Ready:
     denied: Denied
     runner: ProgramRunner | None = None
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def mapping_source(
         self, on_mapping: OnMapping
@@ -101,8 +103,14 @@ def check(path: Path) -> Ready:
 def _closed_for_others(settings: LauncherSettings, closed_for: str) -> list[str]:
     if closed_for != "containers":
         return []
-    used = {"kind": settings.runtime.kind, "if_unavailable": settings.runtime.if_unavailable}
-    names = [name for name, kind in used.items() if kind is RuntimeKind.PROCESS]
+    runtime = settings.runtime
+    used = {"kind": RuntimeKind.PROCESS in (runtime.kind, *runtime.more_kinds)}
+    for name in ("group_kinds", "account_kinds"):
+        used |= {
+            f"{name}.{who}": RuntimeKind.PROCESS in kinds for who, kinds in getattr(runtime, name)
+        }
+    used["if_unavailable"] = runtime.if_unavailable is RuntimeKind.PROCESS
+    names = [name for name, is_process in used.items() if is_process]
     return [
         f'runtime.{name} = "process": this unit is closed for all but containers; run: '
         "chamberlain-endpoint enable-on-boot NAME"
@@ -168,7 +176,22 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
         ),
         runner=runner,
         warnings=file.warnings,
+        doubts=_unknown_names(settings),
     )
+
+
+def _unknown_names(settings: LauncherSettings) -> tuple[str, ...]:
+    """Return a warning for each choice that is nobody's: whom it was meant for has another."""
+    runtime = settings.runtime
+    found = []
+    for name in ("kinds", "images", "limits"):
+        for who, _ in getattr(runtime, f"account_{name}"):
+            if not _uids((who,)):
+                found.append(f"runtime.account_{name}: this host has no account {who!r}")
+        for who, _ in getattr(runtime, f"group_{name}"):
+            if not _gids((who,)):
+                found.append(f"runtime.group_{name}: this host has no group {who!r}")
+    return tuple(found)
 
 
 def _denied_names(settings: LauncherSettings) -> tuple[str, ...]:
