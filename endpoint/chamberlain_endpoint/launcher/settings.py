@@ -176,6 +176,13 @@ class RuntimeSettings:
         """Return the digest of the image `image`, empty for the usual one; None: not allowed."""
         return dict(self.images).get(image or self.image)
 
+    def root_of(self, image: str) -> Path | None:
+        """Return the root folder of the image `image`, wherever it is installed; None: none."""
+        digest = self.digest_of(image)
+        if self.kind is not RuntimeKind.CONTAINER or digest is None:
+            return None
+        return self.images_dir / digest.replace(":", "-") / "root"
+
 
 @dataclass(frozen=True, slots=True)
 class LauncherSettings:
