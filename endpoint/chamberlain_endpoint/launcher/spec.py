@@ -77,6 +77,7 @@ def build(
     account = admitted.account
     config = _object(launch.config, "config")
     runtime, image = _chosen(settings, account, config)
+    root = settings.runtime.root_of(image) if runtime is RuntimeKind.CONTAINER else None
     state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
     line = {
         "v": 1,
@@ -102,7 +103,7 @@ def build(
         account=account,
         # -I: neither the account's own packages nor PYTHON* variables change what runs.
         arguments=(str(settings.python), "-I", "-m", _MODULE),
-        environment=_environment(settings, account, launch.environment),
+        environment=_environment(settings, account, launch.environment, root),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
         runtime=runtime,
@@ -149,7 +150,7 @@ def _object(text: str, what: str) -> dict[str, Any]:
 
 
 def _environment(
-    settings: LauncherSettings, account: Account, added: dict[str, str]
+    settings: LauncherSettings, account: Account, added: dict[str, str], root: Path | None
 ) -> dict[str, str]:
     for name, value in added.items():
         if not _NAME.fullmatch(name) or "\0" in value:
@@ -163,4 +164,6 @@ def _environment(
         "USER": account.uname,
         "LOGNAME": account.uname,
         "SHELL": account.shell,
+        # For workers that are to run in the same image: see `engine/unpacked`.
+        **({"CHAMBERLAIN_IMAGE": str(root)} if root else {}),
     }
