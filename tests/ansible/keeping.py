@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 from devtools.lab import rollout
 from devtools.lab.lab import Lab
 from devtools.lab.plan import HUB, LOGIN
+from devtools.lab.plays import COLLECTION
 from devtools.lab.rollout import Site
 from devtools.processes import wait_until
 
@@ -90,6 +93,28 @@ def manifest(file: Path) -> dict[str, Any]:
         assert content is not None
         document: dict[str, Any] = json.load(content)
         return document
+
+
+def of_version(file: Path, version: str) -> Path:
+    """Return a whole archive with what is in `file`, made by another version."""
+    stage, made = file.with_name("stage"), file.with_name("other.tar")
+    stage.mkdir()
+    about = manifest(file)
+    members = about.pop("members")
+    with tarfile.open(file) as tar:
+        for name in members:
+            content = tar.extractfile(name)
+            assert content is not None
+            (stage / name).write_bytes(content.read())
+    wish = {"do": "pack", "stage": str(stage), "file": str(made), "key_file": "", "vault": ""}
+    subprocess.run(
+        [sys.executable, str(COLLECTION / "roles/backup/files/archive.py")],
+        input=json.dumps({**wish, "about": {**about, "chamberlain": version}}),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    return made
 
 
 @contextmanager

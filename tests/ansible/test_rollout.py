@@ -222,14 +222,15 @@ def test_what_is_taken_away_leaves_nothing(made: Made, kept: Path) -> None:
 
 
 def test_a_backup_that_cannot_be_used_changes_nothing(made: Made, kept: Path) -> None:
-    damaged = kept.with_name("damaged.tar")
-    content = bytearray(kept.with_name("plain.tar").read_bytes())
+    plain, damaged = kept.with_name("plain.tar"), kept.with_name("damaged.tar")
+    content = bytearray(plain.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     for file, sentence in (
         (kept.with_name("none.tar"), "which cannot be read: No such file"),
         (damaged, "is damaged: what is in it is not what was put in"),
         (kept, "is encrypted: name the file of its password"),
+        (keeping.of_version(plain, "9.0.0"), "was made by version 9.0.0, and"),
     ):
         done = made.bare.play("restore.yml", backup_file=str(file))
         assert done.code != 0

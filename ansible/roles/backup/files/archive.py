@@ -21,6 +21,7 @@ import time
 FORMAT = 1
 MANIFEST = "manifest.json"
 SUM = "manifest.sha256"
+CHUNK = 1 << 20
 HEAD = b"$ANSIBLE_VAULT"
 
 
@@ -28,10 +29,18 @@ class RefusedError(Exception):
     """What cannot be done, as a sentence."""
 
 
+def summed(file):
+    """Return the SHA-256 of what is left in an open file."""
+    found = hashlib.sha256()
+    while data := file.read(CHUNK):
+        found.update(data)
+    return found.hexdigest()
+
+
 def digest(path):
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return summed(file)
 
 
 def pack(asked):
@@ -108,8 +117,7 @@ def look(asked):
                     if info.name in {MANIFEST, SUM}:
                         texts[info.name] = content.read()
                     else:
-                        found = hashlib.file_digest(content, "sha256").hexdigest()
-                        sums[info.name] = {"bytes": info.size, "sha256": found}
+                        sums[info.name] = {"bytes": info.size, "sha256": summed(content)}
             is_whole = hashlib.sha256(texts[MANIFEST]).hexdigest() == texts[SUM].decode().strip()
             manifest = json.loads(texts[MANIFEST]) if is_whole else {}
         except (tarfile.TarError, EOFError, KeyError, ValueError):
@@ -129,7 +137,7 @@ def take(asked):
         with tarfile.open(opened(asked, folder), mode="r:") as tar:
             content = tar.extractfile(asked["member"])
             with open(asked["to"], "wb") as file:
-                while data := content.read(1 << 20):
+                while data := content.read(CHUNK):
                     file.write(data)
     return {}
 
