@@ -153,12 +153,13 @@ def test_what_is_taken_away_leaves_nothing(made: Made) -> None:
     done = made.bare.play("uninstall.yml", "-e", "purge=true")
     assert done.code == 0, done.said[-6000:]
     for name in HOSTS:
-        left = _differences(made.before[name], files(made.bare.lab, name))
+        left = differences(made.before[name], files(made.bare.lab, name))
         assert left == [], name
-        assert _processes(made.bare.lab, name) == ""
+        assert processes(made.bare.lab, name) == ""
 
 
-def _processes(lab: Lab, host: str) -> str:
+def processes(lab: Lab, host: str) -> str:
+    """Return what still runs of ours on `host`, and of what we started."""
     return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
 
 
@@ -169,5 +170,6 @@ _KEPT = re.compile(
 )
 
 
-def _differences(before: set[str], after: set[str]) -> list[str]:
+def differences(before: set[str], after: set[str]) -> list[str]:
+    """Return the lines of `files` that are new or gone, but for what Debian's own tools keep."""
     return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))
