@@ -253,9 +253,9 @@ def _start_hub(lab: Lab) -> None:
     lab.run(HUB, [*up, "--retry-max-time", "60", "-o", "/dev/null", f"{HUB_URL}/v2/version"])
 
 
-def make_tokens(lab: Lab, usernames: Sequence[str]) -> dict[str, str]:
-    """Make people at the hub; return username -> token."""
-    words = [f"{_PROGRAMS}/python", "-c", _ADD_PEOPLE, _HUB_SETTINGS, *usernames]
+def make_tokens(lab: Lab, usernames: Sequence[str], *, programs: str = _PROGRAMS) -> dict[str, str]:
+    """Make people at the hub, whose programs are in `programs`; return username -> token."""
+    words = [f"{programs}/python", "-c", _ADD_PEOPLE, _HUB_SETTINGS, *usernames]
     made = lab.run(HUB, words, user=_HUB_ACCOUNT, limit_s=300.0)
     tokens: dict[str, str] = json.loads(made.stdout)
     return tokens

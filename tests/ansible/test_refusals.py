@@ -27,6 +27,17 @@ VARIABLES: Sequence[tuple[str, dict[str, Any], str]] = [
     ("no ids", {"endpoint_subordinate_count": 0}, "there are no subordinate ids"),
     ("taken ids", {"endpoint_subordinate_first": 1_000_000}, "gives some of them to containers"),
     ("no wheels", {"software_wheels": "/nowhere"}, "where no chamberlain-*.whl is"),
+    ("no source", {"software_source": "rpm"}, "value of software_source must be one of"),
+    (
+        "no repository",
+        {"software_source": "packages", "software_repository": "/nowhere"},
+        "where no /nowhere/dists/trixie/InRelease is",
+    ),
+    (
+        "no key",
+        {"software_source": "packages", "software_repository": "http://127.0.0.1:9/apt"},
+        "software_repository_key is empty",
+    ),
 ]
 
 

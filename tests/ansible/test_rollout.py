@@ -218,7 +218,7 @@ def test_what_is_taken_away_leaves_nothing(made: Made, kept: Path) -> None:
     for name in HOSTS:
         left = differences(made.before[name], files(made.bare.lab, name))
         assert left == [], name
-        assert _processes(made.bare.lab, name) == ""
+        assert processes(made.bare.lab, name) == ""
 
 
 def test_a_backup_that_cannot_be_used_changes_nothing(made: Made, kept: Path) -> None:
@@ -262,5 +262,6 @@ def _containers(lab: Lab) -> list[str]:
     return sorted(lab.run(LOGIN, ["podman", "ps", "--format", "{{.Names}}"]).stdout.split())
 
 
-def _processes(lab: Lab, host: str) -> str:
+def processes(lab: Lab, host: str) -> str:
+    """Return what still runs of ours on `host`, and of what we started."""
     return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout

@@ -42,14 +42,14 @@ def built(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     }
     first, later = folder / "first", folder / "later"
     repository.make(first, [*debs.values()], RELEASE, None)
-    newer = [_as_revision(deb, "2", folder) for deb in debs.values()]
+    newer = [as_revision(deb, "2", folder) for deb in debs.values()]
     # The same key: hosts believe that one.
     repository.make(later, newer, RELEASE, repository.beside(first))
     return Built(folder, wheel, debs, first, later)
 
 
-def _as_revision(deb: Path, revision: str, folder: Path) -> Path:
-    """Return `deb` as a later build of the same commit would be: all but its version is equal."""
+def as_revision(deb: Path, revision: str, folder: Path) -> Path:
+    """Return `deb` of `RELEASE` as a later build would be: all but its version is equal."""
     tree = folder / f"{deb.name}.tree"
     subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
     control = tree / "DEBIAN/control"
