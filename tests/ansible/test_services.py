@@ -126,8 +126,8 @@ def test_secrets_stay_on_their_hosts(served: Served) -> None:
 def test_the_broker_speaks_tls_alone_and_is_whom_it_says(served: Served) -> None:
     asks = (
         "import socket, ssl, sys\n"
-        "ssl.create_default_context().wrap_socket("
-        "socket.create_connection((sys.argv[1], int(sys.argv[2])), 20), server_hostname=sys.argv[1])"
+        "link = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)\n"
+        "ssl.create_default_context().wrap_socket(link, server_hostname=sys.argv[1])"
     )
 
     def said(host: str, name: str, port: int) -> str:
