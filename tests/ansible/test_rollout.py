@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 
 import pytest
-from tests.ansible.conftest import Bare, differences, files
+from tests.ansible.conftest import Bare, files
 
 from devtools.lab import rollout
 from devtools.lab.lab import Lab
@@ -159,3 +160,15 @@ def test_what_is_taken_away_leaves_nothing(made: Made) -> None:
 
 def _processes(lab: Lab, host: str) -> str:
     return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
+
+
+# Old copies that Debian's tools keep of account files, and the links of System V's init, which
+# systemctl keeps for services that still have a script for it, and its own empty folders.
+_KEPT = re.compile(
+    r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
+)
+
+
+def differences(before: set[str], after: set[str]) -> list[str]:
+    """Return what was added to, taken from or changed in the files of a host."""
+    return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
-from tests.ansible.conftest import Bare, differences, files
+from tests.ansible.conftest import Bare, files
+from tests.ansible.test_rollout import differences
 
 from devtools.lab import plays, rollout
 from devtools.lab.plan import HUB, LOGIN
