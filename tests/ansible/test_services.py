@@ -45,6 +45,8 @@ PASSWORD: Final = "/etc/postgresql/chamberlain-password"
 TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
 METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metrics")
 RULES: Final = 13
+LIMIT_S: Final = 1500.0
+"""A first run with all services takes about two minutes on a quiet machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def run(
     also: Mapping[str, Sequence[str]] = ALSO,
     **more: object,
 ) -> Play:
-    return plays.play(bare.lab, playbook, {**bare.given, **GIVEN, **more}, *words, also=also)
+    given = {**bare.given, **GIVEN, **more}
+    return plays.play(bare.lab, playbook, given, *words, also=also, limit_s=LIMIT_S)
 
 
 @pytest.fixture(scope="module")
