@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,15 +85,3 @@ def files(lab: Lab, host: str) -> set[str]:
     more = " ".join(f"-o -path {path}" for path in _ALIVE)
     script = _LIST.format(more=more)
     return set(lab.run(host, ["sh", "-c", script], limit_s=180.0).stdout.splitlines())
-
-
-# Old copies that Debian's tools keep of account files, and the links of System V's init, which
-# systemctl keeps for services that still have a script for it, and its own empty folders.
-_KEPT = re.compile(
-    r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
-)
-
-
-def differences(before: set[str], after: set[str]) -> list[str]:
-    """Return the lines of `files` that came or went, without what Debian's own tools keep."""
-    return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))

@@ -59,6 +59,34 @@ def test_a_wrong_variable_is_told(
     assert files(bare.lab, LOGIN) == before[LOGIN]
 
 
+SERVICES: Sequence[tuple[str, dict[str, Any], str, str]] = [
+    ("a typo", {"database_prot": 5433}, LOGIN, "There is no variable database_prot"),
+    ("a bad type", {"database_max_connections": "many"}, LOGIN, "database_max_connections"),
+    ("out of reach", {}, LOGIN, "cannot ask for metrics on the loopback of hub"),
+    ("a plain port", {"broker_tls": True}, HUB, "Set broker_port and hub_broker_port to 5671"),
+    (
+        "a plain hub",
+        {"broker_tls": True, "broker_port": 5671, "hub_broker_port": 5671},
+        HUB,
+        "Set hub_broker_tls to true",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "sentence"), [one[1:] for one in SERVICES], ids=[one[0] for one in SERVICES]
+)
+def test_a_wrong_variable_of_a_service_is_told(
+    bare: Bare, before: dict[str, set[str]], given: dict[str, Any], host: str, sentence: str
+) -> None:
+    also = {"chamberlain_database": [LOGIN], "chamberlain_monitoring": [LOGIN]}
+    done = plays.play(bare.lab, "site.yml", {**bare.given, **given}, "--limit", host, also=also)
+    assert done.code != 0
+    assert sentence in told(done.said)
+    assert set(done.changed.values()) == {0}
+    assert files(bare.lab, host) == before[host]
+
+
 def test_an_unreachable_broker_is_told(bare: Bare, before: dict[str, set[str]]) -> None:
     given = {**bare.given, "hub_broker_host": "10.77.0.99", "hub_broker_password": "x" * 32}
     done = plays.play(bare.lab, "site.yml", given, "--limit", HUB, without=["chamberlain_broker"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.ansible import keeping
-from tests.ansible.conftest import Bare, differences, files
+from tests.ansible.conftest import Bare, files
 
 from devtools.lab import rollout
 from devtools.lab.lab import Lab
@@ -265,3 +266,15 @@ def _containers(lab: Lab) -> list[str]:
 def processes(lab: Lab, host: str) -> str:
     """Return what still runs of ours on `host`, and of what we started."""
     return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
+
+
+# Old copies that Debian's tools keep of account files, and the links of System V's init, which
+# systemctl keeps for services that still have a script for it, and its own empty folders.
+_KEPT = re.compile(
+    r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
+)
+
+
+def differences(before: set[str], after: set[str]) -> list[str]:
+    """Return what was added to, taken from or changed in the files of a host."""
+    return sorted(line for line in before ^ after if not any(map(_KEPT.match, line.split())))

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
-from tests.ansible.conftest import Bare, differences, files
+from tests.ansible.conftest import Bare, files
+from tests.ansible.test_rollout import differences
 
 from devtools.lab import plays, rollout
 from devtools.lab.plan import HUB, LOGIN
@@ -44,6 +45,8 @@ PASSWORD: Final = "/etc/postgresql/chamberlain-password"
 TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
 METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metrics")
 RULES: Final = 13
+LIMIT_S: Final = 1500.0
+"""A first run with all services takes about two minutes on a quiet machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def run(
     also: Mapping[str, Sequence[str]] = ALSO,
     **more: object,
 ) -> Play:
-    return plays.play(bare.lab, playbook, {**bare.given, **GIVEN, **more}, *words, also=also)
+    given = {**bare.given, **GIVEN, **more}
+    return plays.play(bare.lab, playbook, given, *words, also=also, limit_s=LIMIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +130,8 @@ def test_secrets_stay_on_their_hosts(served: Served) -> None:
 def test_the_broker_speaks_tls_alone_and_is_whom_it_says(served: Served) -> None:
     asks = (
         "import socket, ssl, sys\n"
-        "ssl.create_default_context().wrap_socket("
-        "socket.create_connection((sys.argv[1], int(sys.argv[2])), 20), server_hostname=sys.argv[1])"
+        "link = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)\n"
+        "ssl.create_default_context().wrap_socket(link, server_hostname=sys.argv[1])"
     )
 
     def said(host: str, name: str, port: int) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 AUTHORITY = Path("/etc/chamberlain/authority")
 SERVICES = Path("/etc/chamberlain/tls")
+LOCK = Path("/run/chamberlain-certify.lock")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 AUTHORITY_IS = """\
 basicConstraints = critical, CA:TRUE, pathlen:0
@@ -38,20 +39,23 @@ subjectAltName = {names}
 """
 
 
+def ran(words, given):
+    """Return how openssl ended."""
+    command = ["openssl", *map(str, words)]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+
+
 def openssl(*words, given=""):
     """Return what openssl printed; end with what it complained of."""
-    done = subprocess.run(
-        ["openssl", *map(str, words)], input=given, capture_output=True, text=True, check=False
-    )
+    done = ran(words, given)
     if done.returncode != 0:
         sys.exit(f"openssl {words[0]}: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 
-def is_good(*words, given=""):
+def is_good(*words):
     """Tell whether openssl agrees."""
-    command = ["openssl", *map(str, words)]
-    return subprocess.run(command, input=given, capture_output=True, text=True).returncode == 0
+    return ran(words, "").returncode == 0
 
 
 def alternative(name):
@@ -80,7 +84,9 @@ def authority(wish):
     subject = f"/CN=Chamberlain site {secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as aside:
         config = Path(aside, "config")
-        config.write_text(f"[req]\ndistinguished_name = who\nx509_extensions = is\n[who]\n[is]\n{AUTHORITY_IS}")
+        config.write_text(
+            f"[req]\ndistinguished_name = who\nx509_extensions = is\n[who]\n[is]\n{AUTHORITY_IS}"
+        )
         new = Path(aside, "ca.pem")
         words = ("-subj", subject, "-days", wish["days"], "-keyout", key, "-out", new)
         openssl("req", "-x509", "-config", config, *CURVE, *words)
@@ -160,7 +166,7 @@ def main():
     wish = json.load(sys.stdin)
     os.umask(0o077)
     steps = {"authority": authority, "ask": ask, "sign": sign, "put": put}
-    with open("/run/chamberlain-certify.lock", "w") as lock:
+    with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         json.dump(steps[wish["do"]](wish), sys.stdout)
 

@@ -1,7 +1,8 @@
 """Keeps the hub's role and database in PostgreSQL, and the role's password in a file of root's.
 
-Standard input: {"do": "version" | "make" | "try" | "others" | "drop", "port", "user", "name", "password" (empty: make
-one), "looks_only"}. Says one JSON object. PostgreSQL never sees the password, only what proves it.
+Standard input: {"do": "version" | "make" | "try" | "others" | "drop", "port", "user", "name",
+"password" (empty: make one), "looks_only"}. Says one JSON object. PostgreSQL never sees the
+password, only what proves it.
 """
 
 import base64
@@ -41,25 +42,18 @@ def is_of(password, known):
     return verifier(password, base64.b64decode(found[2]), int(found[1])) == known
 
 
-def sql(wish, text, database="postgres"):
-    """Return what PostgreSQL answers its own superuser, over the socket."""
-    psql = ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-p", str(wish["port"]))
-    done = subprocess.run(
-        ["runuser", "-u", "postgres", "--", *psql, "-d", database],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
+def sql(wish, text):
+    """Return what PostgreSQL answers its own superuser, over the socket.
+
+    psql itself puts role and database in: :'user' as a text, :"user" as a name.
+    """
+    given = ("-v", f"user={wish['user']}", "-v", f"name={wish['name']}", "-v", "ON_ERROR_STOP=1")
+    psql = ("psql", "-X", "-q", "-A", "-t", "-d", "postgres", "-p", str(wish["port"]), *given)
+    words = ["runuser", "-u", "postgres", "--", *psql]
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode != 0:
         sys.exit(f"PostgreSQL at port {wish['port']}: {done.stderr.strip()[-500:]}")
     return done.stdout.strip()
-
-
-def quoted(value, mark="'"):
-    """Return a text as SQL writes it."""
-    return mark + value.replace(mark, mark * 2) + mark
 
 
 def write(password):
@@ -77,33 +71,39 @@ def version(_wish):
     return {"version": max(found, default=0)}
 
 
+ROLE = "SELECT 1 FROM pg_roles WHERE rolname = :'user';"
+PROOF = "SELECT rolpassword FROM pg_authid WHERE rolname = :'user';"
+OWNER = """\
+SELECT rolname FROM pg_database JOIN pg_roles r ON datdba = r.oid WHERE datname = :'name';
+"""
+# The cluster's own encoding is that of whoever installed it.
+CREATE = """\
+CREATE DATABASE :"name" OWNER :"user" TEMPLATE template0
+    ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+"""
+OTHERS = """\
+SELECT count(*) FROM pg_database
+    WHERE datname NOT IN ('postgres', 'template0', 'template1', :'name');
+"""
+DROP = 'DROP DATABASE IF EXISTS :"name" WITH (FORCE);\nDROP ROLE IF EXISTS :"user";'
+
+
 def make(wish):
     """Make what is missing: the password's file, the role, the database."""
     had = PASSWORD.read_text().strip() if PASSWORD.exists() else ""
     password = wish["password"] or had or secrets.token_urlsafe(32)
-    user, name = quoted(wish["user"], '"'), quoted(wish["name"], '"')
-    known = sql(wish, f"SELECT rolpassword FROM pg_authid WHERE rolname = {quoted(wish['user'])};")
-    owner = (
-        "SELECT rolname FROM pg_database JOIN pg_roles r ON datdba = r.oid "
-        f"WHERE datname = {quoted(wish['name'])};"
-    )
-    owned_by = sql(wish, owner)
-    is_role = sql(wish, f"SELECT 1 FROM pg_roles WHERE rolname = {quoted(wish['user'])};") == "1"
-    if owned_by not in ("", wish["user"]):
-        sys.exit(f"The database {wish['name']} is {owned_by}'s. Choose another database_name.")
+    owner = sql(wish, OWNER)
+    if owner not in ("", wish["user"]):
+        sys.exit(f"The database {wish['name']} is {owner}'s. Choose another database_name.")
     steps = []
-    if not is_role:
-        steps.append(f"CREATE ROLE {user} LOGIN;")
-    if not is_of(password, known):
-        proof = quoted(verifier(password, secrets.token_bytes(16), ROUNDS))
-        steps.append(f"ALTER ROLE {user} LOGIN PASSWORD {proof};")
-    if not owned_by:
-        # The cluster's own encoding is that of whoever installed it.
-        how = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
-        steps += [
-            f"CREATE DATABASE {name} OWNER {user} {how};",
-            f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;",
-        ]
+    if not sql(wish, ROLE):
+        steps.append('CREATE ROLE :"user" LOGIN;')
+    if not is_of(password, sql(wish, PROOF)):
+        proof = verifier(password, secrets.token_bytes(16), ROUNDS)
+        steps.append(f"ALTER ROLE :\"user\" LOGIN PASSWORD '{proof}';")
+    if not owner:
+        steps.append(CREATE)
     is_same = not steps and password == had
     if not is_same and not wish["looks_only"]:
         write(password)
@@ -112,17 +112,15 @@ def make(wish):
 
 
 def drop(wish):
-    """Remove database, role and password; tell whether somebody else's databases are here."""
-    user, name = quoted(wish["user"], '"'), quoted(wish["name"], '"')
-    sql(wish, f"DROP DATABASE IF EXISTS {name} WITH (FORCE);\nDROP ROLE IF EXISTS {user};")
+    """Remove database, role and password."""
+    sql(wish, DROP)
     PASSWORD.unlink(missing_ok=True)
     return {"changed": True}
 
 
 def others(wish):
     """Tell how many databases are neither the hub's nor PostgreSQL's own."""
-    own = f"'postgres', 'template0', 'template1', {quoted(wish['name'])}"
-    return {"others": int(sql(wish, f"SELECT count(*) FROM pg_database WHERE datname NOT IN ({own});"))}
+    return {"others": int(sql(wish, OTHERS))}
 
 
 def attempt(wish):

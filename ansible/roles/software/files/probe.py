@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 
 UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket")
-SERVICES = ("postgresql@*.service", "prometheus.service", "nginx.service")
+SERVICES = ("postgresql@*.service", "prometheus.service")
 SCHEDULER = ("slurmctld.service", "slurmd.service")
 CERTIFICATES = Path("/etc/chamberlain/tls")
 IMAGES = Path("/var/lib/chamberlain/images")
