@@ -126,19 +126,21 @@ def look(asked):
         raise RefusedError(f"{asked['file']} has form {manifest['format']}, and {FORMAT} is known.")
     if manifest.get("members") != sums:
         raise RefusedError(
-            f"{asked['file']} is damaged: what is in it is not what was put in. Take another backup."
+            f"{asked['file']} is damaged: what is in it is not what was put in. Take another."
         )
     return manifest
 
 
 def take(asked):
     """Write one member into a file that is there."""
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(opened(asked, folder), mode="r:") as tar:
-            content = tar.extractfile(asked["member"])
-            with open(asked["to"], "wb") as file:
-                while data := content.read(CHUNK):
-                    file.write(data)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tarfile.open(opened(asked, folder), mode="r:") as tar,
+        pathlib.Path(asked["to"]).open("wb") as file,
+    ):
+        content = tar.extractfile(asked["member"])
+        while data := content.read(CHUNK):
+            file.write(data)
     return {}
 
 
