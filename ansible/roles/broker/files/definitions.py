@@ -1,8 +1,8 @@
 """Keeps the hub's password and the definitions that RabbitMQ loads when it starts.
 
 Standard input: {"user", "vhost", "password" (empty: make one), "looks_only", "renews" (make another
-than there is)}. Says `changed` or `same`. The password itself is in a file of root's, and its salted
-hash in the definitions.
+than there is)}. Says `changed` or `same`. The password itself is in a file of root's, and its
+salted hash in the definitions.
 """
 
 import base64
