@@ -15,6 +15,7 @@ from typing import Any, Final
 from devtools.lab import cache, inside, software, state
 from devtools.lab.lab import Lab
 from devtools.lab.plan import HUB, LOGIN
+from devtools.package import environments
 from devtools.paths import ROOT, VENV
 from devtools.say import Reporter
 from devtools.site import identity_mapping
@@ -40,16 +41,20 @@ class Play:
     took_s: float
 
 
-def wheels(lab: Lab, report: Reporter) -> Path:
+def wheels(lab: Lab, report: Reporter, debian: str = "13") -> Path:
     """Return a folder with the checkout's wheel and all that it depends on, for the hosts.
+
+    Args:
+        debian: the hosts' release.
 
     Raises:
         BuildFailedError: pip could not fetch or build them.
     """
     kept = software.wheels(cache.base(report), report)
+    fetched = kept / "run" if debian == "13" else environments.wheels(debian, report)
     folder = state.folder(lab.name) / "wheels"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(kept / "run", folder)
+    shutil.copytree(fetched, folder)
     software.build_wheel(kept / "build", folder)
     return folder
 
