@@ -269,9 +269,10 @@ def processes(lab: Lab, host: str) -> str:
 
 
 # Old copies that Debian's tools keep of account files, and the links of System V's init, which
-# systemctl keeps for services that still have a script for it, and its own empty folders.
+# systemctl keeps for services that still have a script for it, and its own empty folders; apt's.
 _KEPT = re.compile(
     r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-$|rc.\.d/|systemd/system/[a-z-]+\.target\.wants$)"
+    r"|/var/lib/apt/lists/(lock|auxfiles)$"
 )
 
 
