@@ -27,6 +27,8 @@ _PROVES: Final = MappingProxyType(
         "debian-archive-keyring": "usr/share/keyrings/debian-archive-trixie-stable.gpg",
         "iproute2": "usr/sbin/ip",
         "openssh-client": "usr/bin/ssh",
+        "qemu-system-x86": "usr/bin/qemu-system-x86_64",
+        "e2fsprogs": "usr/sbin/mke2fs",
         "apt-utils": "usr/bin/apt-ftparchive",
         "gpg": "usr/bin/gpg",
         "rpm": "usr/bin/rpmbuild",
@@ -41,6 +43,8 @@ LAB: Final = (
 """What `./dev lab` needs."""
 PACKAGING: Final = (*LAB, "apt-utils", "gpg", "rpm")
 """What `./dev package` needs."""
+MACHINE: Final = (*LAB, "qemu-system-x86", "e2fsprogs")
+"""What `./dev test vm` needs."""
 PACKAGES_OF_MARKS: Final = MappingProxyType(
     {
         "needs_rabbit": ("rabbitmq-server",),
@@ -49,6 +53,7 @@ PACKAGES_OF_MARKS: Final = MappingProxyType(
         "needs_groff": ("groff-base",),
         "needs_lab": LAB,
         "needs_packages": PACKAGING,
+        "needs_vm": MACHINE,
     }
 )
 """Markers of tests -> the packages without which they cannot run."""

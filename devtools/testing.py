@@ -26,33 +26,43 @@ schedulers are some of the lab's."""
 _ON_HOSTS: Final = frozenset({"lab", "ansible"})
 """Groups on booted hosts, which run beside the others."""
 
+_ASKED_FOR: Final = frozenset({"vm"})
+"""Groups that run only when they are named: minutes of both cores for what changes rarely."""
+
 _LOOK_S: Final = 1.0
 _END_S: Final = 180.0
 
 
 def groups() -> list[str]:
-    """Return the test groups there are, quickest first."""
+    """Return the test groups there are, quickest first; those of `_ASKED_FOR` are the last."""
     order = ["unit", "contract", "compat", "integration", "privilege", "system", "lab", "ansible"]
+    order.extend(_ASKED_FOR)
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in _test_files()}
     found -= ALIASES.keys()
     return sorted(found, key=lambda name: (order.index(name) if name in order else 9, name))
 
 
+def usual() -> list[str]:
+    """Return the groups that run when none is named."""
+    return [name for name in groups() if name not in _ASKED_FOR]
+
+
 def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> int:
-    """Run the chosen groups (all when empty); print the last line; return the exit code.
+    """Run the chosen groups, or the usual ones; print the last line; return the exit code.
 
     Args:
         without: markers of tests to leave out, openly.
         more: further arguments for pytest.
     """
     report = Reporter()
-    wanted = [ALIASES.get(name, name) for name in chosen] or groups()
+    wanted = [ALIASES.get(name, name) for name in chosen] or usual()
     environment.ensure(environment.EVERYTHING, report)
     if "ansible" in wanted:
         environment.ensure(f"{environment.EVERYTHING},ansible", report)
     if set(wanted) - _PLAIN:
         needed = debian.PACKAGES_OF_MARKS
-        wanted_marks = [mark for mark in needed if mark not in without]
+        not_asked = {f"needs_{name}" for name in _ASKED_FOR.difference(wanted)}
+        wanted_marks = [mark for mark in needed if mark not in {*without, *not_asked}]
         debian.ensure([name for mark in wanted_marks for name in needed[mark]], report)
     if "compat" in wanted:
         # Here, where it is shown: a test would be silent for a minute.

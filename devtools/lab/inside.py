@@ -42,19 +42,22 @@ def command(
     leader = host.leader
     if leader is None:
         raise HostDownError(f"The host {host.name} does not run.")
-    home = "/root" if user == "root" else f"/home/{user}"
+    spaces = ["-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--wdns=/"]
+    inner = ["nsenter", *spaces, "--", *as_account(words, user)]
+    return cgroups.entering(host.cgroups, inner)
+
+
+def as_account(words: Sequence[str], user: str) -> list[str]:
+    """Return the command for a host's root that runs `words` as `user`, as after a login."""
     given = {
         "PATH": _PATH,
         "LANG": "C.UTF-8",
-        "HOME": home,
+        "HOME": "/root" if user == "root" else f"/home/{user}",
         "USER": user,
         "LOGNAME": user,
     }
     become = [] if user == "root" else ["runuser", "-u", user, "--"]
-    clean = ["env", "-i", *(f"{key}={value}" for key, value in given.items())]
-    spaces = ["-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--wdns=/"]
-    inner = ["nsenter", *spaces, "--", *clean, *become, *words]
-    return cgroups.entering(host.cgroups, inner)
+    return ["env", "-i", *(f"{key}={value}" for key, value in given.items()), *become, *words]
 
 
 def run(

@@ -47,13 +47,15 @@ _DISABLED: Final = (
     *("getty@tty1.service", "systemd-pstore.service", "podman-auto-update.timer"),
 )
 
-_MASKED: Final = (
+_MASKED_IN_NSPAWN: Final = (
     # Mounted on a booted host, these make every container with a user namespace fail with
     # "cannot unmount /sys/kernel: device or resource busy".
     *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount"),
     "sys-fs-fuse-connections.mount",
     # Modules are the machine's business.
     "systemd-modules-load.service",
+)
+_MASKED: Final = (
     # There is no name server and no other network to wait for.
     *("systemd-networkd.service", "systemd-networkd-wait-online.service"),
     "systemd-networkd.socket",
@@ -63,7 +65,7 @@ _MASKED: Final = (
     "systemd-ask-password-wall.path",
 )
 
-_FILES: Final = MappingProxyType(
+_FILES_IN_NSPAWN: Final = MappingProxyType(
     {
         # nspawn gives the host a read-only view of its own control groups; Podman writes there.
         "etc/systemd/system/lab-cgroups.service": """\
@@ -94,11 +96,6 @@ umount /run/lab-sys'
 [Install]
 WantedBy=sysinit.target
 """,
-        # A restart of munge makes a new /run/munge; containers would keep the old, empty one.
-        "etc/systemd/system/munge.service.d/lab.conf": """\
-[Service]
-RuntimeDirectoryPreserve=yes
-""",
         # crun may not raise limits where CAP_SYS_RESOURCE is missing, and this is below all; nor
         # may it set what Podman sets by default, for /proc/sys of a host in nspawn is read-only.
         "etc/containers/containers.conf": """\
@@ -108,6 +105,15 @@ default_sysctls = []
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+""",
+    }
+)
+_FILES: Final = MappingProxyType(
+    {
+        # A restart of munge makes a new /run/munge; containers would keep the old, empty one.
+        "etc/systemd/system/munge.service.d/lab.conf": """\
+[Service]
+RuntimeDirectoryPreserve=yes
 """,
         "etc/ssh/sshd_config.d/lab.conf": "PasswordAuthentication no\nUseDNS no\n",
         "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\n",
@@ -162,10 +168,15 @@ def scrub(root: Path) -> None:
                 file.unlink()
 
 
-def apply(root: Path) -> None:
-    """Turn the Debian in `root` into a lab host's."""
+def apply(root: Path, *, has_own_kernel: bool = False) -> None:
+    """Turn the Debian in `root` into a lab host's.
+
+    Args:
+        has_own_kernel: it boots by itself, and needs nothing of what makes up for a shared kernel.
+    """
     units = root / "etc/systemd/system"
-    for name, text in _FILES.items():
+    shared = {} if has_own_kernel else dict(_FILES_IN_NSPAWN)
+    for name, text in {**_FILES, **shared}.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -173,13 +184,15 @@ def apply(root: Path) -> None:
         # By hand: a glob does not find links whose target is in another root.
         for folder in units.glob("*.wants"):
             (folder / name).unlink(missing_ok=True)
-    for name in _MASKED:
+    for name in (*_MASKED, *(() if has_own_kernel else _MASKED_IN_NSPAWN)):
         mask = units / name
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
-    (units / "sysinit.target.wants").mkdir(exist_ok=True)
-    for name in ("lab-cgroups.service", "lab-sysfs.service"):
-        (units / "sysinit.target.wants" / name).symlink_to(f"../{name}")
+    wanted = units / "sysinit.target.wants"
+    wanted.mkdir(exist_ok=True)
+    for file in map(Path, shared):
+        if file.suffix == ".service":
+            (wanted / file.name).symlink_to(f"../{file.name}")
     for name in ("subuid", "subgid"):
         with (root / "etc" / name).open("a") as ranges:
             ranges.write(_SUBORDINATE)
