@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from devtools.known_site import KnownSite
 from devtools.paths import ROOT
 from devtools.say import CannotGoOnError, Reporter, print_wide
-from devtools.site import Site
 from devtools.stage import Stage
 
 PERSON: Final = "bench@example.edu"
@@ -94,7 +94,7 @@ def _reached(name: str, value: float, target: float) -> bool:
     return value >= target if name.endswith("_per_s") else value <= target
 
 
-def _measure(site: Site, engine: str, tasks: int) -> dict[str, Any]:
+def _measure(site: KnownSite, engine: str, tasks: int) -> dict[str, Any]:
     question = {
         "endpoint": site.endpoint_id,
         # Another number of workers is another user endpoint: each of these starts cold.

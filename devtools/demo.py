@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from devtools import bench, demo_containers, demo_runs
+from devtools import bench, debian, demo_containers, demo_runs
 from devtools.demo_runs import Call
+from devtools.demo_site import DemoSite
+from devtools.known_site import KnownSite
 from devtools.paths import ROOT
 from devtools.say import Reporter
-from devtools.site import Site
 from devtools.stage import Stage
 
 ALICE, BOB, MALLORY = "alice@example.edu", "bob@example.edu", "mallory@elsewhere.org"
@@ -28,7 +30,8 @@ class Demo:
 
     def __init__(self, where: Path, report: Reporter) -> None:
         self._report = report
-        self._stage = Stage(where, "site", _PEOPLE, report, self._choose_runtime)
+        stage = _PlayedStage if os.geteuid() == 0 else Stage
+        self._stage = stage(where, "site", _PEOPLE, report)
 
     def run(self, *, keep: bool) -> list[demo_runs.Run]:
         """Build what is absent, make the calls, and stop everything unless `keep`.
@@ -42,8 +45,7 @@ class Demo:
             else:
                 self._stage.install()
                 self._stage.set()
-                if not self._stage.multi:
-                    self._report.line(why_processes(demo_containers.why_not(is_root=False)))
+                self._choose_runtime()
             runs = demo_runs.carry_out(self._stage.site, self._calls(), self._report)
         except BaseException:
             self._stage.clear()
@@ -66,14 +68,17 @@ class Demo:
         """Return what to type in another terminal while the demo is kept running."""
         return how_to_use(self._stage.site)
 
-    def _choose_runtime(self, launcher_toml: Path) -> None:
+    def _choose_runtime(self) -> None:
         """Have user endpoints run in containers where this machine can; say which, and why."""
-        reason = demo_containers.why_not(is_root=True)
-        account = _PEOPLE[ALICE]
-        assert account is not None
-        if not reason:
-            site = self._stage.site
-            reason = demo_containers.use(launcher_toml, self._stage.where, site.programs, account)
+        reason = demo_containers.why_not(is_root=self._stage.multi)
+        site, account = self._stage.site, _PEOPLE[ALICE]
+        if not reason and isinstance(site, DemoSite) and account is not None:
+            where = self._stage.where
+            tried = demo_containers.try_one(site.launcher_toml, where, site.programs, account)
+            reason, variables = tried
+            if not reason:
+                with self._report.step("Playing ansible/site.yml again, with containers"):
+                    site.change(variables)
         self._report.line(why_processes(reason) if reason else _IN_CONTAINERS)
 
     def _calls(self) -> list[Call]:
@@ -87,12 +92,25 @@ class Demo:
         ]
 
 
+class _PlayedStage(Stage):
+    """The stage of the multi-user form: what stands on it is made by the roles."""
+
+    def install(self) -> None:
+        """Install RabbitMQ, and get what the roles need, unless it is there."""
+        debian.ensure(["rabbitmq-server"], self._report)
+        self.where.mkdir(mode=0o755, parents=True, exist_ok=True)
+        DemoSite(self.where, _PEOPLE).prepare(self._report)
+
+    def _site(self) -> KnownSite:
+        return DemoSite(self.where, _PEOPLE)
+
+
 def why_processes(reason: str) -> str:
     """Return why the demo's user endpoints are processes, and where containers can be seen."""
     return f"User endpoints run as processes: {reason}. In containers: ./dev lab up --containers"
 
 
-def how_to_use(site: Site) -> str:
+def how_to_use(site: KnownSite) -> str:
     """Return what to type in another terminal to use `site`."""
     return (
         "\nThe demo goes on running. In another terminal:\n\n"

@@ -28,12 +28,12 @@ _RUNTIME: Final = """
 [runtime]
 kind = "container"
 socket = "{socket}"
-image = "skeleton"
+image = "usual"
 images_dir = "{images}"
 python = "{python}"
 mounts = ["/usr", "{programs}"]
 [runtime.images]
-skeleton = "{digest}"
+usual = "{digest}"
 """
 
 
@@ -52,15 +52,18 @@ def why_not(*, is_root: bool, socket: Path = SOCKET) -> str:
     return ""
 
 
-def use(
+def try_one(
     launcher_toml: Path, where: Path, programs: Programs, account: str, socket: Path = SOCKET
-) -> str:
-    """Have the launcher run containers, if one of `account` can be run; return why not, or "".
+) -> tuple[str, dict[str, object]]:
+    """Run a container of `account` as the launcher would.
 
     Args:
+        launcher_toml: settings with which user endpoints are processes; they stay as they are.
         where: the demo's folder; the image goes below it.
+
+    Returns:
+        Why it did not work (empty: it did), and the role's variables with which it works.
     """
-    processes = launcher_toml.read_text()
     digest = _make_image(where / _IMAGES)
     runtime = _RUNTIME.format(
         socket=socket,
@@ -69,11 +72,22 @@ def use(
         programs=programs.folder,
         digest=digest,
     )
-    launcher_toml.write_text(f"{processes}\n{runtime}")
-    fault = first_fault(_try(programs, launcher_toml, account))
-    if fault:
-        launcher_toml.write_text(processes)
-    return fault
+    # Beside the real one: only root may have written where the launcher's settings are.
+    draft = launcher_toml.with_name("launcher-of-a-try.toml")
+    try:
+        draft.touch(mode=0o600)
+        draft.write_text(f"{launcher_toml.read_text()}\n{runtime}")
+        fault = first_fault(_try(programs, draft, account))
+    finally:
+        draft.unlink()
+    return fault, {
+        "endpoint_runtime": "container",
+        "endpoint_packages": [],  # the engine is there
+        "endpoint_image_digest": digest,
+        "endpoint_images_folder": str(where / _IMAGES),
+        "endpoint_mounts": ["/usr", str(programs.folder)],
+        "endpoint_runtime_settings": {"python": str(programs.python), "socket": str(socket)},
+    }
 
 
 def first_fault(links: Iterable[Mapping[str, str]]) -> str:

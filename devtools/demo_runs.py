@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
+from devtools.known_site import KnownSite
 from devtools.paths import ROOT
 from devtools.say import Reporter, print_wide
-from devtools.site import Site
 
 _CALL_S = 180.0
 
@@ -50,7 +50,7 @@ class Run:
     as_expected: bool
 
 
-def carry_out(site: Site, calls: Sequence[Call], report: Reporter) -> list[Run]:
+def carry_out(site: KnownSite, calls: Sequence[Call], report: Reporter) -> list[Run]:
     """Make the calls one after the other, each as a researcher's own program would."""
     runs = []
     for call in calls:
@@ -60,7 +60,7 @@ def carry_out(site: Site, calls: Sequence[Call], report: Reporter) -> list[Run]:
     return runs
 
 
-def _one(site: Site, call: Call) -> Run:
+def _one(site: KnownSite, call: Call) -> Run:
     question = {
         "example": str(ROOT / "examples" / "hello.py"),
         "endpoint": site.endpoint_id,
@@ -68,7 +68,7 @@ def _one(site: Site, call: Call) -> Run:
     }
     answer = _ask(site, call.identity, question)
     result = answer["result"] or {}
-    expected_account = site.plan.people[call.identity]
+    expected_account = site.people[call.identity]
     return Run(
         identity=call.identity,
         options=call.options,
@@ -86,7 +86,7 @@ def _one(site: Site, call: Call) -> Run:
     )
 
 
-def _ask(site: Site, identity: str, question: Mapping[str, Any]) -> dict[str, Any]:
+def _ask(site: KnownSite, identity: str, question: Mapping[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [site.programs.python, ROOT / "devtools" / "demo_caller.py"],
         input=json.dumps(question),
@@ -103,7 +103,7 @@ def _ask(site: Site, identity: str, question: Mapping[str, Any]) -> dict[str, An
     return answer
 
 
-def _user_endpoint(site: Site, identity: str, task_id: str | None) -> str | None:
+def _user_endpoint(site: KnownSite, identity: str, task_id: str | None) -> str | None:
     answer = site.get("/v3/tasks?limit=50", identity)
     if task_id is None or not isinstance(answer, dict):
         return None

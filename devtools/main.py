@@ -81,8 +81,9 @@ def test(chosen: tuple[str, ...], without: tuple[str, ...], words: str, first: b
 def demo_command(as_json: bool, keep: bool, down: bool) -> None:
     """Show two people's functions run as two local accounts, and a third person refused.
 
-    As root on Debian it installs what is missing, and makes two accounts for the demo. Not as
-    root it shows the single-account form. Progress goes to standard error.
+    As root on Debian it installs what is missing, makes two accounts for the demo, and plays
+    ansible/site.yml with the inventory `demo`. Not as root it shows the single-account form.
+    Progress goes to standard error.
     """
     if down and (keep or as_json):
         raise click.UsageError("--down goes alone")

@@ -60,22 +60,27 @@ def install(folder: Path, report: Reporter) -> Programs:
     had = stamp.read_text().split() if stamp.exists() else []
     if had == [packaging, source]:
         return programs
-    with _readable_by_all():
+    with readable_by_all():
         if had[:1] == [packaging]:
             with report.step(f"Installing the changed checkout into {folder}"):
                 _pip(programs, ["--no-deps", "--force-reinstall", str(ROOT)])
         else:
-            python = _base_python(report)
+            python = base_python(report)
             with report.step(f"Installing Chamberlain and what it needs into {folder}"):
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                _make_environment(python, folder)
+                make_environment(python, folder)
                 _pip(programs, [f"{ROOT}[endpoint,hub]"])
         stamp.write_text(f"{packaging} {source}")
     return programs
 
 
-def _base_python(report: Reporter) -> Path:
+def base_python(report: Reporter) -> Path:
+    """Return the Python for programs that all accounts run.
+
+    Raises:
+        CannotGoOnError: there is none, or it lacks what an environment needs.
+    """
     if os.geteuid() != 0:
         return Path(sys.executable)
     # Other accounts run it: a Python of root's own will not do.
@@ -96,7 +101,12 @@ def _new_enough(python: Path) -> bool:
     return subprocess.run([python, "-c", question], check=False).returncode == 0
 
 
-def _make_environment(python: Path, folder: Path) -> None:
+def make_environment(python: Path, folder: Path) -> None:
+    """Make an environment of `python` in `folder`.
+
+    Raises:
+        InstallError: it could not.
+    """
     done = subprocess.run(
         [python, "-m", "venv", folder], capture_output=True, text=True, check=False
     )
@@ -119,7 +129,8 @@ def source_hash() -> str:
 
 
 @contextlib.contextmanager
-def _readable_by_all() -> Iterator[None]:
+def readable_by_all() -> Iterator[None]:
+    """Let everybody read what is made in the block, whatever our own mask is."""
     before = os.umask(0o022)
     try:
         yield

@@ -13,13 +13,12 @@ import os
 import pwd
 import re
 import subprocess
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from devtools.known_site import KnownSite, clean_environment
 from devtools.processes import Daemon, NotUpError, wait_until
 from devtools.programs import Programs
 from devtools.rabbit import PrivateRabbit, free_ports
@@ -46,7 +45,6 @@ class Plan:
         options: further arguments of `chamberlain-endpoint configure`.
         hub_settings: further settings of the hub.
         policy: settings of the launcher's policy, instead of what `configure` writes.
-        on_configured: called with the path of `launcher.toml` before the endpoint is started.
     """
 
     multi: bool
@@ -56,10 +54,9 @@ class Plan:
     options: Sequence[str] = ()
     hub_settings: Mapping[str, str | int | float] = field(default_factory=dict)
     policy: Mapping[str, object] = field(default_factory=dict)
-    on_configured: Callable[[Path], None] = lambda _: None
 
 
-class Site:
+class Site(KnownSite):
     """One site below `folder`.
 
     Args:
@@ -67,32 +64,21 @@ class Site:
         rabbit: a running broker to share; None: one of its own, started and stopped with it.
     """
 
-    name = "demo"
-
     def __init__(
         self, folder: Path, programs: Programs, plan: Plan, rabbit: PrivateRabbit | None = None
     ) -> None:
-        self.folder = folder
-        self.programs = programs
+        super().__init__(folder, programs, plan.people)
         self.plan = plan
         self.rabbit = rabbit or PrivateRabbit(folder / "rabbit")
         self._own_rabbit = rabbit is None
         self._hub = Daemon("hub", folder)
-        self._facts_file = folder / "site.json"
-        self.hub_url = ""
-        self.endpoint_id = ""
-        self.tokens: dict[str, str] = {}
-        self._load()
-
-    @property
-    def config_dir(self) -> Path:
-        """Parent of the endpoint's folder."""
-        return self.folder / "endpoints"
 
     @property
     def runs(self) -> bool:
         """Whether hub and endpoint run."""
-        return bool(self.endpoint_id) and self._hub.pid is not None and self._online()
+        return (
+            bool(self.endpoint_id) and self._hub.pid is not None and self.is_online(self.plan.owner)
+        )
 
     def start(self, report: Reporter) -> None:
         """Start everything and return when the endpoint is online. Call `stop` in any case.
@@ -136,7 +122,7 @@ class Site:
         self._hub.start(
             [self.programs.hub, "--config", settings, "serve"],
             account=self._hub_account,
-            environment=self._clean_environment(),
+            environment=clean_environment(),
         )
         self._hub.expect(lambda: self.get("/v2/version") is not None, _HUB_UP_S)
 
@@ -147,7 +133,7 @@ class Site:
     def start_endpoint(self) -> None:
         """Start the configured endpoint and return when the hub sees it online."""
         self.endpoint_command("start", self.name, "--detach")
-        if not wait_until(self._online, _ONLINE_S):
+        if not wait_until(lambda: self.is_online(self.plan.owner), _ONLINE_S):
             log = self.config_dir / self.name / "log" / "manager.log"
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             raise NotUpError(f"The endpoint did not come online:\n{tail}")
@@ -173,24 +159,6 @@ class Site:
                 if self._own_rabbit and self.rabbit.folder.exists():
                     self.rabbit.stop()
 
-    def get(self, path: str, person: str | None = None) -> Any:
-        """Return the hub's JSON answer to GET `path`, or None when it gives none."""
-        headers = {"Authorization": f"Bearer {self.tokens[person]}"} if person else {}
-        request = urllib.request.Request(self.hub_url + path, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return json.load(answer)
-        except (OSError, urllib.error.URLError, ValueError):
-            return None
-
-    def environment_of(self, person: str) -> dict[str, str]:
-        """Return the environment of a laptop of `person`."""
-        return {
-            **self._clean_environment(),
-            "CHAMBERLAIN_HUB_URL": self.hub_url,
-            "CHAMBERLAIN_TOKEN": self.tokens[person],
-        }
-
     def hub_command(self, *arguments: str) -> Any:
         """Run `chamberlain-hub` with `arguments` and `--json`; return what it printed."""
         settings = str(self.folder / "hub.toml")
@@ -200,10 +168,6 @@ class Site:
         """Run `chamberlain-endpoint` with `arguments` and `--json`; return what it printed."""
         where = ["--config-dir", str(self.config_dir)]
         return self._run([self.programs.endpoint, *arguments, *where, "--json"], given)
-
-    def _online(self) -> bool:
-        status = self.get(f"/v2/endpoints/{self.endpoint_id}/status", self.plan.owner)
-        return isinstance(status, dict) and status.get("status") == "online"
 
     @property
     def _hub_account(self) -> pwd.struct_passwd | None:
@@ -255,7 +219,6 @@ class Site:
             given=self.tokens[self.plan.owner],
         )
         self._set_policy(Path(made["folder"]) / "launcher.toml")
-        self.plan.on_configured(Path(made["folder"]) / "launcher.toml")
         self.endpoint_id = str(made["endpoint_id"])
         self._save()
 
@@ -274,7 +237,7 @@ class Site:
             input=given or "",
             capture_output=True,
             text=True,
-            env=self._clean_environment(),
+            env=clean_environment(),
             cwd="/",
             timeout=_COMMAND_S,
             check=False,
@@ -286,26 +249,6 @@ class Site:
             shown = " ".join(str(word) for word in command[:4])
             raise CommandError(f"{shown} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
         return json.loads(done.stdout)
-
-    @staticmethod
-    def _clean_environment() -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": os.environ.get("HOME", "/"),
-            "LANG": "C.UTF-8",
-        }
-
-    def _save(self) -> None:
-        self._facts_file.touch(mode=0o600)
-        facts = {"hub_url": self.hub_url, "endpoint_id": self.endpoint_id, "tokens": self.tokens}
-        self._facts_file.write_text(json.dumps(facts))
-
-    def _load(self) -> None:
-        if self._facts_file.exists():
-            facts = json.loads(self._facts_file.read_text())
-            self.hub_url = facts["hub_url"]
-            self.endpoint_id = facts["endpoint_id"]
-            self.tokens = facts["tokens"]
 
 
 def identity_mapping(people: Mapping[str, str | None]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import getpass
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
 from devtools import debian, programs
 from devtools.accounts import MadeAccounts, exists
+from devtools.known_site import KnownSite
 from devtools.processes import standing_below
 from devtools.say import CannotGoOnError, Reporter
 from devtools.site import Plan, Site
@@ -41,7 +42,6 @@ class Stage:
 
     Args:
         name: of the site's folder; several stages share the installed programs.
-        on_configured: see `Plan`; in the multi-user form only.
         people: username at the hub -> local account, made when absent; None is nobody. The
             first owns the endpoint. In the single-account form the first is mapped to the
             calling account, and nobody else is let in.
@@ -53,14 +53,12 @@ class Stage:
         name: str,
         people: Mapping[str, str | None],
         report: Reporter,
-        on_configured: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self.where = where
         self.multi = os.geteuid() == 0
         self.owner = next(iter(people))
         self._people = people
         self._report = report
-        self._on_configured = on_configured
         self._folder = where / name
         self._made = MadeAccounts(where / f"{name}-accounts.json")
         self.site = self._site()
@@ -109,13 +107,9 @@ class Stage:
             removed.insert(0, "the site and its processes")
         return removed
 
-    def _site(self) -> Site:
+    def _site(self) -> KnownSite:
         if self.multi:
-            plan = Plan(
-                *(True, self._people, self.owner),
-                hub_account=_HUB_ACCOUNT,
-                on_configured=self._on_configured,
-            )
+            plan = Plan(True, self._people, self.owner, hub_account=_HUB_ACCOUNT)
         else:
             me = dict.fromkeys(self._people) | {self.owner: getpass.getuser()}
             plan = Plan(False, me, self.owner)

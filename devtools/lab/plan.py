@@ -36,12 +36,14 @@ class Plan:
         only: names of the hosts that are booted; empty: all.
         bare: hosts for roles that install everything: no broker is set up, and no engine's
             socket is on.
+        systemd: whether systemd is the hosts' first process. Else an SSH server is all that runs.
     """
 
     nodes: int = 1
     more_accounts: int = 0
     only: tuple[str, ...] = ()
     bare: bool = False
+    systemd: bool = True
 
     @property
     def hosts(self) -> tuple[Host, ...]:

@@ -92,11 +92,13 @@ def inventory(
         ],
     }
     nodes = [name for name in lab.facts.hosts if name not in (HUB, LOGIN)]
+    # On a lab of one host it is everything at once.
+    login = LOGIN if LOGIN in lab.facts.hosts else HUB
     groups = {
         "chamberlain_broker": [HUB],
         "chamberlain_hub": [HUB],
-        "chamberlain_endpoints": [LOGIN],
-        "chamberlain_workers": nodes,
+        "chamberlain_endpoints": [login],
+        "chamberlain_workers": nodes or [login],
         **(also or {}),
     }
     hosts = {name: {"ansible_host": one.address} for name, one in lab.facts.hosts.items()}

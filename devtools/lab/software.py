@@ -97,8 +97,22 @@ def test_tools(base: Path, report: Reporter) -> Path:
     Raises:
         BuildFailedError: pip could not fetch it.
     """
-    named = set(requirements(("dev",)))
-    wanted = sorted(one for one in named if one.partition(">")[0] in _TEST_TOOLS)
+    return _tools(base, report, "runs our tests", set(requirements(("dev",))), _TEST_TOOLS)
+
+
+def ansible(base: Path, report: Reporter) -> Path:
+    """Return a folder for the hosts' PYTHONPATH with Ansible.
+
+    Raises:
+        BuildFailedError: pip could not fetch it.
+    """
+    return _tools(
+        base, report, "plays playbooks", set(requirements(("deploy",))), ("ansible-core",)
+    )
+
+
+def _tools(base: Path, report: Reporter, does: str, named: set[str], names: Sequence[str]) -> Path:
+    wanted = sorted(one for one in named if one.partition(">")[0] in names)
 
     def build(made: Path) -> None:
         pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
@@ -106,7 +120,7 @@ def test_tools(base: Path, report: Reporter) -> Path:
         cache.run([PYTHON, *pip, *chosen, "--no-compile", "--target", made, *wanted])
 
     key = hashlib.sha256(f"{python_of(base)} {wanted}".encode()).hexdigest()[:16]
-    text = "Fetching what runs our tests, for the hosts' Python (once)"
+    text = f"Fetching what {does}, for the hosts' Python (once)"
     return cache.entry("tools", key, text, build, report)
 
 

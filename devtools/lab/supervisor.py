@@ -26,9 +26,17 @@ from typing import Any, Final
 from devtools.lab import cgroups, furnish, inside, network, recipe, state
 from devtools.lab.plan import Host, Plan
 from devtools.lab.state import Facts, Running
+from devtools.processes import wait_until
 
 _BOOT_S: Final = 120.0
 _POLL_S: Final = 0.1
+_WITHOUT_SYSTEMD: Final = (
+    # What a container without systemd has: something small as its first process, and one daemon.
+    "--as-pid2",
+    *("/bin/sh", "-ec"),
+    "mkdir -p /run/sshd; exec /usr/sbin/sshd -D -e",
+)
+_SSH_ANSWERS: Final = ("bash", "-c", ": </dev/tcp/127.0.0.1/22")
 _WANTS_REBOOT: Final = 133
 """nspawn's exit code then; only a unit of systemd's, it thinks, could start it again."""
 
@@ -75,7 +83,10 @@ class Supervisor:
         for host in self._plan.hosts:
             self._boot(host)
         for running in self._running.values():
-            _wait_for_boot(running)
+            if self._plan.systemd:
+                _wait_for_boot(running)
+            else:
+                _wait_for_ssh(running)
         self._write_down()
 
     def boot_again(self) -> None:
@@ -179,7 +190,7 @@ class Supervisor:
             "--bind=/dev/net/tun",
             *(f"--bind={self._folder / name}:{where}" for name, where in shared.items()),
             f"--network-namespace-path={place / 'net'}",
-            "--boot",
+            *(("--boot",) if self._plan.systemd else _WITHOUT_SYSTEMD),
         ]
 
 
@@ -198,6 +209,17 @@ def _wait_for_boot(host: Running) -> None:
         if left < 0:
             raise inside.InsideError(f"{host.name} did not boot within {_BOOT_S:g} s")
         time.sleep(_POLL_S)
+
+
+def _wait_for_ssh(host: Running) -> None:
+    def answers() -> bool:
+        try:
+            return inside.run(host, _SSH_ANSWERS, check=False).returncode == 0
+        except inside.HostDownError:
+            return False
+
+    if not wait_until(answers, _BOOT_S):
+        raise inside.InsideError(f"{host.name}: no SSH server answers within {_BOOT_S:g} s")
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -264,8 +264,10 @@ def _containers(lab: Lab) -> list[str]:
 
 
 def processes(lab: Lab, host: str) -> str:
-    """Return what still runs of ours on `host`, and of what we started."""
-    return lab.run(host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[c]onmon"], check=False).stdout
+    """Return what runs of ours, of RabbitMQ and of containers."""
+    return lab.run(
+        host, ["pgrep", "-af", "[c]hamberlain|[r]abbit|[e]pmd|[c]onmon"], check=False
+    ).stdout
 
 
 # Old copies that Debian's tools keep of account files, and the links of System V's init, which

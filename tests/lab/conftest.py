@@ -16,7 +16,7 @@ from devtools.paths import ROOT
 from devtools.say import Reporter
 
 FILES = ("pyproject.toml", "README.md", "LICENSE")
-FOLDERS = ("wire", "sdk", "hub", "endpoint", "devtools", "examples", "tests")
+FOLDERS = ("wire", "sdk", "hub", "endpoint", "devtools", "examples", "tests", "ansible")
 MORE = 30
 """Accounts beside alice and bob, for the day on which everybody comes at once."""
 

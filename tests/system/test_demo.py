@@ -19,7 +19,7 @@ from devtools import rules
 from devtools.accounts import MadeAccounts, exists
 from devtools.paths import ROOT
 
-pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 _ACCOUNTS = ("demo-alice", "demo-bob", "chamberlain-hub", "chamberlain")
 

@@ -1,8 +1,8 @@
 """Keeps the hub's password and the definitions that RabbitMQ loads when it starts.
 
-Standard input: {"user", "vhost", "password" (empty: make one), "looks_only", "renews" (make another
-than there is)}. Says `changed` or `same`. The password itself is in a file of root's, and its
-salted hash in the definitions.
+Standard input: {"user", "vhost", "password" (empty: make one), "looks_only", "folder", "renews"
+(make another than there is)}. Says `changed` or `same`. The password itself is in a file of
+root's, and its salted hash in the definitions.
 """
 
 import base64
@@ -14,8 +14,8 @@ import secrets
 import sys
 from pathlib import Path
 
-DEFINITIONS = Path("/etc/rabbitmq/chamberlain.json")
-PASSWORD = Path("/etc/rabbitmq/chamberlain-password")
+DEFINITIONS = "chamberlain.json"
+PASSWORD = "chamberlain-password"  # noqa: S105 - the name of a file
 
 
 def hashed(password, salt):
@@ -61,7 +61,8 @@ def wanted(wish, known_hash):
 def main():
     """Carry out the wish on standard input."""
     wish = json.load(sys.stdin)
-    had, text = read(PASSWORD).strip(), read(DEFINITIONS)
+    folder = Path(wish["folder"])
+    had, text = read(folder / PASSWORD).strip(), read(folder / DEFINITIONS)
     kept = "" if wish.get("renews") else had
     password = wish["password"] or kept or secrets.token_urlsafe(32)
     try:
@@ -73,8 +74,8 @@ def main():
     new = wanted(wish, known_hash)
     is_same = (new, password) == (text, had)
     if not is_same and not wish["looks_only"]:
-        write(PASSWORD, password + "\n", 0o600, 0)
-        write(DEFINITIONS, new, 0o640, grp.getgrnam("rabbitmq").gr_gid)
+        write(folder / PASSWORD, password + "\n", 0o600, 0)
+        write(folder / DEFINITIONS, new, 0o640, grp.getgrnam("rabbitmq").gr_gid)
     sys.stdout.write("same\n" if is_same else "changed\n")
 
 

@@ -21,7 +21,8 @@ def lay_out(folder, draft, files):
             shutil.copy(path, draft)
     for name, given in files.items():
         # The launcher's settings name the mapping by its whole path.
-        text = given.replace(f'"{folder}/', f'"{draft}/') if name == "launcher.toml" else given
+        named = 'identity_mapping = "'
+        text = given.replace(f"{named}{folder}/", f"{named}{draft}/")
         path = draft / name
         path.touch(mode=0o600)
         path.write_text(text)

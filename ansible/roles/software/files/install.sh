@@ -1,4 +1,6 @@
-# Installs Chamberlain from the wheels in $1/.wheels.tar into an environment in $1, without network.
+# Installs Chamberlain from the wheels in $1/.wheels.tar into an environment in $1, without network; and
+# links to its programs in $2.
+links=$2
 umask 022
 wheels=$(mktemp -d)
 archive="$1/.wheels.tar"
@@ -13,5 +15,5 @@ shift
 # The same version may have other content.
 "$@" --force-reinstall --no-deps chamberlain
 for program in chamberlain chamberlain-hub chamberlain-endpoint; do
-    ln -sfn "$folder/bin/$program" "/usr/local/bin/$program"
+    [ -z "$links" ] || ln -sfn "$folder/bin/$program" "$links/$program"
 done

@@ -1,7 +1,7 @@
 """Tells what a host has, as one JSON object; changes nothing. Needs nothing but Python 3.11.
 
-Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "certificates":
-[files beside those of the site's own authority], "repository": URL or nothing}.
+Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "endpoints", "images",
+"certificates": [files beside those of the site's own authority], "repository": URL or nothing}.
 """
 
 import hashlib
@@ -21,7 +21,6 @@ UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "po
 SERVICES = ("postgresql@*.service", "prometheus.service")
 SCHEDULER = ("slurmctld.service", "slurmd.service")
 CERTIFICATES = Path("/etc/chamberlain/tls")
-IMAGES = Path("/var/lib/chamberlain/images")
 NOBODY = 65534
 
 
@@ -90,10 +89,10 @@ def ranges(path):
     return found
 
 
-def endpoints():
+def endpoints(below):
     """Return name -> what is known of an endpoint that was configured."""
     found = {}
-    for toml in Path("/etc/chamberlain").glob("*/launcher.toml"):
+    for toml in below.glob("*/launcher.toml"):
         try:
             known = tomllib.loads(toml.read_text())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
@@ -207,8 +206,11 @@ def main():
         "source": source(folder, installed),
         "has_programs": has(folder, "endpoint"),
         "has_hub": has(folder, "hub"),
-        "endpoints": endpoints(),
-        "images": [path.name.replace("sha256-", "sha256:") for path in IMAGES.glob("sha256-*")],
+        "endpoints": endpoints(Path(asked["endpoints"])),
+        "images": [
+            path.name.replace("sha256-", "sha256:")
+            for path in Path(asked["images"]).glob("sha256-*")
+        ],
         "certificates": certificates(asked["certificates"]),
         "unreachable": unreachable(asked["connect"]),
     }
