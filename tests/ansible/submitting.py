@@ -31,7 +31,7 @@ def submitting(
         environment: the Python environment of the hub's host that has the SDK. It is copied: what
             happens to the host's own programs is nothing to a laptop.
     """
-    shutil.copy(ROOT / "tests/ansible/stream.py", lab.share)
+    shutil.copyfile(ROOT / "tests/ansible/stream.py", lab.share / "stream.py")
     make = (
         f"rm -rf {_FOLDER} {_LAPTOP}; install -d -m 0777 {_FOLDER}; cp -a {environment} {_LAPTOP}"
     )

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_the_second_run_changes_nothing(bookworm: Bookworm) -> None:
 def test_hello_as_alice(bookworm: Bookworm) -> None:
     lab = bookworm.lab
     for source in ("devtools/demo_caller.py", "examples/hello.py"):
-        shutil.copy(ROOT / source, lab.share)
+        shutil.copyfile(ROOT / source, lab.share / Path(source).name)
     listed = json.loads(lab.run(LOGIN, ["chamberlain-endpoint", "list", "--json"]).stdout)
     tokens = rollout.make_tokens(lab, ["alice@example.edu"])
     site = Site(listed["endpoints"][0]["endpoint_id"], tokens)

@@ -75,7 +75,7 @@ def packaged(bare: Bare, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     done = ours.play("site.yml")
     assert done.code == 0, done.said[-6000:]
     for source in ("devtools/demo_caller.py", "examples/hello.py"):
-        shutil.copy(ROOT / source, bare.lab.share)
+        shutil.copyfile(ROOT / source, bare.lab.share / Path(source).name)
     listed = json.loads(bare.lab.run(LOGIN, ["chamberlain-endpoint", "list", "--json"]).stdout)
     tokens = rollout.make_tokens(bare.lab, [ALICE], programs=f"{OF_HUB}/bin")
     yield Packaged(ours, later, before, done, Site(listed["endpoints"][0]["endpoint_id"], tokens))

@@ -58,7 +58,7 @@ def made(bare: Bare) -> Made:
     first = bare.play("site.yml", "--diff", "-vvv", endpoint_mapping=ONLY_ALICE)
     assert first.code == 0, first.said[-6000:]
     for source in ("devtools/demo_caller.py", "examples/hello.py"):
-        shutil.copy(ROOT / source, bare.lab.share)
+        shutil.copyfile(ROOT / source, bare.lab.share / Path(source).name)
     listed = json.loads(bare.lab.run(LOGIN, [PROGRAM, "list", "--json"]).stdout)
     (row,) = listed["endpoints"]
     tokens = rollout.make_tokens(bare.lab, ["alice@example.edu", "bob@example.edu"])

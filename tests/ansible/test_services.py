@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ def served(bare: Bare) -> Served:
     first = run(bare, "site.yml", "--diff", "-vvv")
     assert first.code == 0, first.said[-6000:]
     for source in ("devtools/demo_caller.py", "examples/hello.py"):
-        shutil.copy(ROOT / source, bare.lab.share)
+        shutil.copyfile(ROOT / source, bare.lab.share / Path(source).name)
     program = "/opt/chamberlain/bin/chamberlain-endpoint"
     (row,) = json.loads(bare.lab.run(LOGIN, [program, "list", "--json"]).stdout)["endpoints"]
     tokens = rollout.make_tokens(bare.lab, ["alice@example.edu"])

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.ansible.conftest import files
@@ -62,7 +63,7 @@ def made() -> Iterator[Made]:
         first = plays.play(lab, "site.yml", given, "--diff")
         assert first.code == 0, first.said[-6000:]
         for source in ("devtools/demo_caller.py", "examples/hello.py"):
-            shutil.copy(ROOT / source, lab.share)
+            shutil.copyfile(ROOT / source, lab.share / Path(source).name)
         (row,) = json.loads(lab.run(HUB, [PROGRAM, "list", "--json"]).stdout)["endpoints"]
         site = Site(row["endpoint_id"], rollout.make_tokens(lab, ["alice@example.edu"]))
         yield Made(lab, given, before, first, site)

@@ -1,7 +1,8 @@
 """Tells what a host has, as one JSON object; changes nothing. Needs nothing but Python 3.11.
 
 Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "endpoints", "images",
-"certificates": [files beside those of the site's own authority], "repository": URL or nothing}.
+"certificates": [files beside those of the site's own authority], "repository": URL or nothing,
+"services": [names of units that this host has for us]}.
 """
 
 import hashlib
@@ -18,7 +19,6 @@ import urllib.request
 from pathlib import Path
 
 UNITS = ("chamberlain*.service", "rabbitmq-server.service", "munge.service", "podman.socket")
-SERVICES = ("postgresql@*.service", "prometheus.service")
 SCHEDULER = ("slurmctld.service", "slurmd.service")
 CERTIFICATES = Path("/etc/chamberlain/tls")
 NOBODY = 65534
@@ -110,10 +110,10 @@ def endpoints(below):
     return found
 
 
-def units():
+def units(services):
     """Return unit -> state, for those of ours and of what we stand on that run or ought to."""
     shown = ("--no-legend", "--plain", "--all")
-    worked, listed = said("systemctl", "list-units", *UNITS, *SERVICES, *SCHEDULER, *shown)
+    worked, listed = said("systemctl", "list-units", *UNITS, *services, *SCHEDULER, *shown)
     rows = [line.split() for line in listed.splitlines()] if worked else []
     known = {row[0]: row[2] for row in rows if len(row) > 3 and row[1] == "loaded"}
     # Others' units name some that are installed here and are for nothing here.
@@ -201,7 +201,7 @@ def main():
         "highest_uid": max(uid for uid in uids() if uid < NOBODY),
         "free_mib": shutil.disk_usage("/var").free // 2**20,
         "version": version(folder),
-        "units": units(),
+        "units": units(asked["services"]),
         "software": text(folder / ".installed").strip(),
         "source": source(folder, installed),
         "has_programs": has(folder, "endpoint"),
