@@ -7,13 +7,13 @@ import os
 import pwd
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import ENDPOINT, KEY, TOKEN, Run
 
 from chamberlain_endpoint.launcher import config
+from devtools.programs import Programs
 
 OTHER = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 IS_ROOT = os.geteuid() == 0
@@ -72,7 +72,9 @@ def test_files_with_which_it_would_not_start_are_not_left(
 
 
 @pytest.mark.needs_root
-def test_as_root_an_endpoint_comes_back_with_its_id_and_its_modes(tmp_path: Path) -> None:
+def test_as_root_an_endpoint_comes_back_with_its_id_and_its_modes(
+    tmp_path: Path, programs: Programs
+) -> None:
     """In root's own folders, in a mount namespace of its own."""
     script = f"""
 set -eu
@@ -81,8 +83,7 @@ for folder in /etc/chamberlain /var/lib/chamberlain /var/log/chamberlain /run/ch
     mkdir -p $folder; mount -t tmpfs -o mode=0755 none $folder
 done
 cd /
-{sys.executable} -m chamberlain_endpoint.cli.main --version >/dev/null 2>&1 || true
-program={Path(sys.executable).with_name("chamberlain-endpoint")}
+program={programs.endpoint}
 printf %s '{TOKEN}' | $program configure bk --multi-user true --hub http://127.0.0.1:9 \
     --token-file - --contact-email hpc@example.edu --hub-key-file {tmp_path}/keys >/dev/null
 stat -c '%n %a %U:%G' /etc/chamberlain/bk/* > {tmp_path}/before
