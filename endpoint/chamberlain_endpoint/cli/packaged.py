@@ -14,7 +14,7 @@ from typing import Final
 
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import SYSTEM_CONFIG_DIR, Layout
-from chamberlain_endpoint.launcher.settings import LauncherSettings, RuntimeKind
+from chamberlain_endpoint.launcher.settings import LauncherSettings
 
 HOME: Final = Path("/opt/chamberlain/endpoint")
 UNITS: Final = Path("/usr/lib/systemd/system")
@@ -77,7 +77,7 @@ def drop_in(settings: LauncherSettings) -> str:
     """Return what has to be opened in the launcher's unit for `settings`; empty: nothing."""
     runtime = settings.runtime
     text = ""
-    if RuntimeKind.PROCESS in (runtime.kind, runtime.if_unavailable):
+    if runtime.has_processes:
         text = _FOR_PROCESSES
     elif settings.mapping.external_account:
         text = _FOR_MAPPING_PROGRAM

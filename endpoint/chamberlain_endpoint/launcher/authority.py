@@ -136,12 +136,9 @@ class Authority:
             reply(error)
 
     def leave(self, grace_s: float, on_left: Callable[[], None]) -> None:
-        """Stop every user endpoint, start no other, and call `on_left` when all are gone.
-
-        A second call only shortens the grace.
-        """
+        """Stop all that does not stay, and call `on_left` then. Again: a shorter grace."""
         self._on_left = on_left
-        for user_endpoint in tuple(self._running):
+        for user_endpoint in self._leaving():
             self._stopping.setdefault(user_endpoint, [])
             self._means.runtime.stop(user_endpoint, grace_s)
         self._leave_when_empty()
@@ -382,8 +379,11 @@ class Authority:
         with contextlib.suppress(AuditError):  # the log has told of it
             self._means.audit.note(entry)
 
+    def _leaving(self) -> list[str]:
+        return [name for name in self._running if not self._means.runtime.stays(name)]
+
     def _leave_when_empty(self) -> None:
-        if self._on_left is not None and not self._running:
+        if self._on_left is not None and not self._leaving():
             self._note_anyway(Entry("leave", "noted", endpoint=self._settings.endpoint_id))
             self._on_left()
 

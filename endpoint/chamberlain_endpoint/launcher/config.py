@@ -228,9 +228,12 @@ def _faults_of_multi(settings: LauncherSettings) -> list[str]:
         faults.append("manager_user is missing: nobody could speak on the socket")
     if settings.owner_identity:
         faults.append('owner_identity is for mode = "single" only')
-    if settings.pam.enable and settings.runtime.kind is RuntimeKind.CONTAINER:
+    if settings.pam.enable and RuntimeKind.CONTAINER in settings.runtime.kinds:
         # Accepted, it would let in whom the site's PAM refuses.
-        faults.append('pam.enable needs runtime.kind = "process": containers get no PAM session')
+        faults.append(
+            'pam.enable needs runtime.kind = "process", for every group and account: containers '
+            "get no PAM session"
+        )
     return faults
 
 
@@ -240,7 +243,7 @@ def _faults_of_single(settings: LauncherSettings) -> list[str]:
         faults.append("owner_identity is missing: without it nobody can come in")
     if settings.identity_mapping is not None:
         faults.append('identity_mapping is for mode = "multi" only')
-    if settings.runtime.kind is RuntimeKind.CONTAINER:
+    if RuntimeKind.CONTAINER in settings.runtime.kinds:
         faults.append('runtime.kind = "container" is for mode = "multi" only')
     if settings.mapping.external_account:
         faults.append('mapping.external_account is for mode = "multi" only')

@@ -25,16 +25,14 @@ from chamberlain_endpoint.launcher.authority import Authority, Means
 from chamberlain_endpoint.launcher.decision import ForkingDecider, Rules
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.mapping_file import log_doubts
+from chamberlain_endpoint.launcher.runtime import choosing
 from chamberlain_endpoint.launcher.runtime.port import Runtime
-from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
 from chamberlain_endpoint.launcher.runtime.sweep_records import SweepRecords
 from chamberlain_endpoint.launcher.runtime.sweeping import SweepingRuntime
 from chamberlain_endpoint.launcher.server import Server
 from chamberlain_endpoint.launcher.settings import (
     LauncherSettings,
-    Mode,
     OnWriteFailure,
-    RuntimeKind,
 )
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_endpoint.launcher.task_audit import TaskAudit
@@ -77,23 +75,11 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
         return 0
     log_doubts(ready.warnings)
     try:
-        _serve(ready, make_runtime or _usual_runtime)
+        _serve(ready, make_runtime or choosing.usual)
     except ChamberlainError as error:
         _log.error("the launcher cannot start: %s", error, extra={"event": "launcher.not_started"})
         return EXIT_CONFIG
     return 0
-
-
-def _usual_runtime(loop: Loop, settings: LauncherSettings) -> Runtime:
-    is_multi = settings.mode is Mode.MULTI
-    processes = ProcessRuntime(loop, settings.accounts_dir, is_multi=is_multi)
-    if settings.runtime.kind is RuntimeKind.PROCESS:
-        return processes
-    # Loaded only where it is used: most sites' root processes need none of it.
-    from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
-
-    may_fall_back = settings.runtime.if_unavailable is RuntimeKind.PROCESS
-    return ContainerRuntime(loop, settings, processes if may_fall_back else None)
 
 
 def _sweeping(
@@ -178,7 +164,7 @@ def _leave_on_signal(
 ) -> None:
     """Stop all user endpoints on SIGTERM or SIGINT; at once on a second one.
 
-    Where the site leaves them to the next launcher, only this process ends.
+    Those that the site leaves to the next launcher go on.
     """
     heard, told = os.pipe()
     for fd in (heard, told):
@@ -190,17 +176,11 @@ def _leave_on_signal(
         stack.callback(signal.signal, number, signal.getsignal(number))
         signal.signal(number, lambda *_: None)
     graces = iter((settings.policy.stop_grace_s, 0.0))
-    leaves_them = (
-        settings.runtime.kind is RuntimeKind.CONTAINER and not settings.runtime.ends_with_launcher
-    )
 
     def leave() -> None:
         os.read(heard, 64)
         _log.info("leaving", extra={"event": "launcher.leaving"})
-        if leaves_them:
-            loop.stop()
-        else:
-            authority.leave(next(graces, 0.0), loop.stop)
+        authority.leave(next(graces, 0.0), loop.stop)
 
     loop.on_readable(heard, leave)
 

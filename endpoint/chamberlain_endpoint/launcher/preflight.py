@@ -101,8 +101,14 @@ def check(path: Path) -> Ready:
 def _closed_for_others(settings: LauncherSettings, closed_for: str) -> list[str]:
     if closed_for != "containers":
         return []
-    used = {"kind": settings.runtime.kind, "if_unavailable": settings.runtime.if_unavailable}
-    names = [name for name, kind in used.items() if kind is RuntimeKind.PROCESS]
+    runtime = settings.runtime
+    used = {"kind": RuntimeKind.PROCESS in (runtime.kind, *runtime.more_kinds)}
+    for name in ("group_kinds", "account_kinds"):
+        used |= {
+            f"{name}.{who}": RuntimeKind.PROCESS in kinds for who, kinds in getattr(runtime, name)
+        }
+    used["if_unavailable"] = runtime.if_unavailable is RuntimeKind.PROCESS
+    names = [name for name, is_process in used.items() if is_process]
     return [
         f'runtime.{name} = "process": this unit is closed for all but containers; run: '
         "chamberlain-endpoint enable-on-boot NAME"
@@ -167,8 +173,22 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
             gids=_gids(settings.policy.denied_groups),
         ),
         runner=runner,
-        warnings=file.warnings,
+        warnings=(*file.warnings, *_unknown_names(settings)),
     )
+
+
+def _unknown_names(settings: LauncherSettings) -> tuple[str, ...]:
+    """Return a warning for each choice that is nobody's: whom it was meant for has another."""
+    runtime = settings.runtime
+    found = []
+    for name in ("kinds", "images", "limits"):
+        for who, _ in getattr(runtime, f"account_{name}"):
+            if not _uids((who,)):
+                found.append(f"runtime.account_{name}: this host has no account {who!r}")
+        for who, _ in getattr(runtime, f"group_{name}"):
+            if not _gids((who,)):
+                found.append(f"runtime.group_{name}: this host has no group {who!r}")
+    return tuple(found)
 
 
 def _denied_names(settings: LauncherSettings) -> tuple[str, ...]:

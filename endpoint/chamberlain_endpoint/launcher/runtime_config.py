@@ -32,13 +32,19 @@ def parse(runtime: Table) -> RuntimeSettings:
     """Return the settings in the table; faults are noted in it."""
     usual, engine = RuntimeSettings(), _engine(runtime)
     socket = usual.socket if engine is EngineKind.PODMAN else _DOCKER_SOCKET
+    kind, *more_kinds = _kinds(runtime, "kind", (usual.kind,))
     settings = RuntimeSettings(
-        kind=_kind(runtime, "kind") or usual.kind,
+        kind=kind,
+        more_kinds=tuple(more_kinds),
+        group_kinds=_kinds_by_name(runtime, "group_kinds"),
+        account_kinds=_kinds_by_name(runtime, "account_kinds"),
         if_unavailable=_if_unavailable(runtime),
         engine=engine,
         socket=runtime.path("socket", str(socket)),
         images=_images(runtime),
         image=runtime.text("image", usual.image),
+        group_images=_images_by_name(runtime, "group_images"),
+        account_images=_images_by_name(runtime, "account_images"),
         images_dir=runtime.path("images_dir", str(usual.images_dir)),
         python=runtime.path("python", str(usual.python)),
         network=runtime.text("network", usual.network),
@@ -61,13 +67,30 @@ def parse(runtime: Table) -> RuntimeSettings:
     return settings
 
 
-def _kind(runtime: Table, name: str) -> RuntimeKind | None:
-    text = runtime.text(name, "")
-    if text in set(RuntimeKind):
-        return RuntimeKind(text)
-    if text:
-        runtime.fault(name, 'must be "process" or "container"')
-    return None
+def _kinds(
+    table: Table, name: str, usual: tuple[RuntimeKind, ...] = (RuntimeKind.PROCESS,)
+) -> tuple[RuntimeKind, ...]:
+    """Return one kind, or a list of them whose first is the usual one."""
+    words = table.one_or_more(name, usual)
+    if set(words) <= set(RuntimeKind):
+        return tuple(RuntimeKind(word) for word in words)
+    table.fault(name, 'must be "process" or "container", or a list of both, the usual one first')
+    return usual
+
+
+def _kinds_by_name(runtime: Table, name: str) -> tuple[tuple[str, tuple[RuntimeKind, ...]], ...]:
+    table = runtime.table(name)
+    return tuple((who, _kinds(table, who)) for who in table.names())
+
+
+def _images_by_name(runtime: Table, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    table, known = runtime.table(name), runtime.table("images").names()
+    found = tuple((who, table.one_or_more(who)) for who in table.names())
+    for who, images in found:
+        for image in images:
+            if image and image not in known:
+                table.fault(who, f"names {image!r}, which is not in runtime.images")
+    return found
 
 
 def _if_unavailable(runtime: Table) -> RuntimeKind | None:
@@ -141,7 +164,7 @@ def _check_across(runtime: Table, settings: RuntimeSettings) -> None:
     last = settings.subordinate_first + settings.subordinate_count - 1
     if last > _MOST_ID:
         runtime.fault("subordinate_count", f"reaches id {last}; the kernel's last is {_MOST_ID}")
-    if settings.kind is not RuntimeKind.CONTAINER:
+    if RuntimeKind.CONTAINER not in settings.kinds:
         return
     if settings.engine is EngineKind.DOCKER and settings.network == "host":
         why = "Docker shares the host's network with no remapped container; name one of its own"

@@ -133,12 +133,18 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """How user endpoints are run. All but `kind` is for containers only.
+    """How user endpoints are run. All but the kinds is for containers only. `choice` reads it.
 
     Attributes:
+        kind: what a user endpoint runs in when its template chooses nothing.
+        more_kinds: what templates may choose instead.
+        group_kinds: all kinds for members of a group, the usual one first; `account_kinds`:
+            likewise for one account.
         if_unavailable: what runs them when no container can be had; None: the start fails.
         images: the allow-list: name -> digest (`sha256:` and 64 digits) of an image.
         image: the name of the one that is taken when a template names none.
+        group_images: all images for members of a group, the usual one first;
+            `account_images`: likewise for one account.
         images_dir: where unpacked images are kept.
         python: the interpreter in the image.
         network: `host`, or the name of one of the engine's networks.
@@ -154,11 +160,16 @@ class RuntimeSettings:
     """
 
     kind: RuntimeKind = RuntimeKind.PROCESS
+    more_kinds: tuple[RuntimeKind, ...] = ()
+    group_kinds: tuple[tuple[str, tuple[RuntimeKind, ...]], ...] = ()
+    account_kinds: tuple[tuple[str, tuple[RuntimeKind, ...]], ...] = ()
     if_unavailable: RuntimeKind | None = None
     engine: EngineKind = EngineKind.PODMAN
     socket: Path = Path("/run/podman/podman.sock")
     images: tuple[tuple[str, str], ...] = ()
     image: str = ""
+    group_images: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    account_images: tuple[tuple[str, tuple[str, ...]], ...] = ()
     images_dir: Path = Path("/var/lib/chamberlain/images")
     python: Path = Path("/opt/chamberlain/bin/python3")
     network: str = "host"
@@ -175,6 +186,17 @@ class RuntimeSettings:
     def digest_of(self, image: str) -> str | None:
         """Return the digest of the image `image`, empty for the usual one; None: not allowed."""
         return dict(self.images).get(image or self.image)
+
+    @property
+    def kinds(self) -> frozenset[RuntimeKind]:
+        """Every kind that somebody may be given."""
+        own = [kinds for _, kinds in (*self.group_kinds, *self.account_kinds)]
+        return frozenset({self.kind, *self.more_kinds}.union(*own))
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether somebody may get a process: by choice, or in place of a container."""
+        return RuntimeKind.PROCESS in (*self.kinds, self.if_unavailable)
 
 
 @dataclass(frozen=True, slots=True)

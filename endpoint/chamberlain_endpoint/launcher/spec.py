@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from chamberlain_endpoint.launcher import choice
 from chamberlain_endpoint.launcher.protocol import Account, Admitted, Launch
 from chamberlain_endpoint.launcher.settings import LauncherSettings, PamSettings, RuntimeKind
 from chamberlain_wire.assertion import Assertion
@@ -44,7 +45,8 @@ class LaunchSpec:
         environment: the whole environment; nothing is inherited.
         state_dir: a folder of the account's own, made by the runtime; the working directory.
         first_line: what stands first on standard input, with its newline. A secret.
-        image: name of the image that the site's template chose; empty is the usual one.
+        runtime: what it runs in.
+        image: name of the container's image; empty is the usual one.
         pam: the session to open around it.
         tells_tasks: its standard output are records of its tasks (`chamberlain_wire.claims`).
         may_have_jobs: its nodes come from a scheduler, so jobs of its may outlive it.
@@ -57,6 +59,7 @@ class LaunchSpec:
     environment: dict[str, str] = field(repr=False)
     state_dir: Path
     first_line: bytes = field(repr=False)
+    runtime: RuntimeKind = RuntimeKind.PROCESS
     image: str = ""
     pam: PamSettings = field(default_factory=PamSettings)
     tells_tasks: bool = False
@@ -72,12 +75,11 @@ def build(
 
     Raises:
         LaunchRefusedError: configuration, credentials or environment have a wrong shape.
+        ChoiceRefusedError: the template chose a runtime or image that the account may not have.
     """
     account = admitted.account
     config = _object(launch.config, "config")
-    image = config.get("container_image") or ""
-    if type(image) is not str:
-        raise LaunchRefusedError("config: container_image is no text")
+    runtime, image = _chosen(settings, account, config)
     state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
     line = {
         "v": 1,
@@ -88,7 +90,7 @@ def build(
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
         "lease_s": LEASE_S,
-        "lease_file": LEASE_FILE if settings.runtime.kind is RuntimeKind.CONTAINER else "",
+        "lease_file": LEASE_FILE if runtime is RuntimeKind.CONTAINER else "",
         "tells_tasks": settings.audit_tasks,
         "identity": {
             "id": admitted.identity,
@@ -105,6 +107,7 @@ def build(
         environment=_environment(settings, account, launch.environment),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
+        runtime=runtime,
         image=image,
         pam=settings.pam,
         tells_tasks=settings.audit_tasks,
@@ -112,6 +115,23 @@ def build(
         identity=admitted.identity,
         username=admitted.username,
     )
+
+
+def _chosen(
+    settings: LauncherSettings, account: Account, config: dict[str, Any]
+) -> tuple[RuntimeKind, str]:
+    kind = choice.kind_for(settings.runtime, account, _text(config, "runtime"))
+    image = _text(config, "container_image")
+    if kind is RuntimeKind.PROCESS:
+        return kind, ""
+    return kind, choice.image_for(settings.runtime, account, image)
+
+
+def _text(config: dict[str, Any], name: str) -> str:
+    value = config.get(name) or ""
+    if type(value) is not str:
+        raise LaunchRefusedError(f"config: {name} is no text")
+    return value
 
 
 def _may_have_jobs(config: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.launcher import accounts, config, trusted_file
+from chamberlain_endpoint.launcher import accounts, choice, config, trusted_file
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.runtime import chain_probe, faults
@@ -31,7 +31,12 @@ from chamberlain_endpoint.launcher.runtime.subordinate import (
     RecordsBrokenError,
     SubordinateIds,
 )
-from chamberlain_endpoint.launcher.settings import EngineKind, LauncherSettings, RuntimeKind
+from chamberlain_endpoint.launcher.settings import (
+    EngineKind,
+    LauncherSettings,
+    RuntimeKind,
+    RuntimeSettings,
+)
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire import logs
 from chamberlain_wire.errors import ChamberlainError
@@ -77,8 +82,11 @@ def examine(
         most_namespaces: where the kernel says how many user namespaces there may be.
     """
     runtime = settings.runtime
-    if runtime.kind is not RuntimeKind.CONTAINER:
-        yield link("container", "unknown", "this site runs user endpoints as processes")
+    kinds = choice.kinds_of(runtime, account)
+    yield _chosen(runtime, account, kinds)
+    if RuntimeKind.CONTAINER not in kinds:
+        said = f"{account.uname}'s user endpoints are processes: there is no container to try"
+        yield link("container", "unknown", said)
         return
     if runtime.engine is EngineKind.PODMAN:
         yield _ids(settings, account)
@@ -98,6 +106,17 @@ def examine(
             ),
         )
         yield from _run(apart, account)
+
+
+def _chosen(runtime: RuntimeSettings, account: Account, kinds: tuple[RuntimeKind, ...]) -> Link:
+    """Return what the site chose for the account, and what its templates may."""
+    said = f"{kinds[0]}" + "".join(f", or {kind} by template" for kind in kinds[1:])
+    if RuntimeKind.CONTAINER in kinds:
+        image, *others = choice.images_of(runtime, account)
+        said += f"; image {image}" + "".join(f", or {name} by template" for name in others)
+        if choice.may_fall_back(runtime, account):
+            said += "; a process where there is no container"
+    return link("runtime", "good", said)
 
 
 def _ids(settings: LauncherSettings, account: Account) -> Link:
@@ -209,6 +228,8 @@ def _spec(settings: LauncherSettings, account: Account) -> LaunchSpec:
         },
         state_dir=settings.accounts_dir / str(account.uid) / name,
         first_line=b"\n",
+        runtime=RuntimeKind.CONTAINER,
+        image=choice.images_of(settings.runtime, account)[0],
     )
 
 

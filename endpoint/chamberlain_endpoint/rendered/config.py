@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -62,8 +62,10 @@ class UserEndpointConfig(Checked):
             all. What the endpoint's own configuration lists narrows it.
         debug: the log tells more.
         display_name: what people see.
+        runtime: `process` or `container`, one of those that the launcher's settings let the
+            account have; None is the account's usual one.
         container_image: name of the image to run in, one of those that the launcher's settings
-            allow; None is the site's usual one. Without containers it is not used.
+            let the account have; None is the account's usual one. Not used by a process.
         amqp_port: accepted and not used: our hub's credentials name the port.
     """
 
@@ -78,6 +80,7 @@ class UserEndpointConfig(Checked):
     allowed_functions: list[str] | None = None
     debug: bool = False
     display_name: str | None = Field(default=None, max_length=256)
+    runtime: Literal["process", "container"] | None = None
     container_image: str | None = Field(default=None, max_length=64)
     amqp_port: int | None = Field(default=None, ge=1, le=65535)
 

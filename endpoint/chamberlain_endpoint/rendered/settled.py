@@ -151,6 +151,7 @@ class UserEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_functions: list[str] | None
     debug: bool
     display_name: str | None
+    runtime: str | None
     container_image: str | None
     amqp_port: int | None
 

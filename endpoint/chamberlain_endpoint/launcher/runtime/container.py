@@ -17,7 +17,14 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
-from chamberlain_endpoint.launcher.runtime import container_plan, faults, folders, idmap, names
+from chamberlain_endpoint.launcher.runtime import (
+    container_plan,
+    container_records,
+    faults,
+    folders,
+    idmap,
+    names,
+)
 from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
@@ -27,7 +34,6 @@ from chamberlain_endpoint.launcher.runtime.lease_files import LeaseFiles
 from chamberlain_endpoint.launcher.runtime.port import (
     Exit,
     News,
-    Runtime,
     StartFailedError,
     unheard,
 )
@@ -48,18 +54,16 @@ _NOT_KNOWN_YET: Final = "the engine was not asked yet what runs of an earlier la
 class ContainerRuntime:
     """Starts, feeds, watches, ends and adopts containers. See `port.Runtime`.
 
-    Args:
-        fallback: runs what the engine cannot, where the site allows it.
+    Attributes:
+        instead: asked when there is no container for a start, and why; takes it over and
+            returns True, or returns False.
     """
 
-    def __init__(
-        self, loop: Loop, settings: LauncherSettings, fallback: Runtime | None = None
-    ) -> None:
+    def __init__(self, loop: Loop, settings: LauncherSettings) -> None:
         self._loop = loop
         self._settings = settings
         self._runtime = settings.runtime
-        self._fallback = fallback
-        self._fallen: set[str] = set()
+        self.instead: Callable[[LaunchSpec, EngineError], bool] = lambda *_: False
         self._link = ClerkLink(loop, self._runtime.engine, self._runtime.socket)
         folder = settings.state_dir / "containers"
         self._folder = folder
@@ -68,7 +72,7 @@ class ContainerRuntime:
             self._runtime.subordinate_first,
             self._runtime.subordinate_count,
         )
-        self._records = ContainerRecords(folder / "containers.json")
+        self._records = ContainerRecords(container_records.path_in(settings.state_dir))
         self._leases = LeaseFiles(folder / "leases")
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
@@ -93,8 +97,6 @@ class ContainerRuntime:
         self._ids.open()
         self._records.open()
         self._link.open()
-        if self._fallback is not None:
-            self._fallback.open(self._note_fallen, on_news)
         self._ask_what_runs()
         self._loop.call_later(LEASE_S / 3, self._renew_leases)
         self._turn(lambda: self._is_answered and self._adopting == 0, _SETTLES_S)
@@ -117,29 +119,28 @@ class ContainerRuntime:
         try:
             self._begin(spec)
         except EngineError as error:
-            if not self._fall_back(spec, error):
+            if not self.instead(spec, error):
                 raise
         except OSError as error:
             fault = faults.of_os_error(spec.user_endpoint, error)
-            if not self._fall_back(spec, fault):
+            if not self.instead(spec, fault):
                 raise fault from error
 
     def pid_of(self, user_endpoint: str) -> int:
         """Return the process id of the container's first process; 0: none yet."""
-        if user_endpoint in self._fallen and self._fallback is not None:
-            return self._fallback.pid_of(user_endpoint)
         container = self._containers.get(user_endpoint)
         return 0 if container is None else container.pid
 
     def is_running(self, user_endpoint: str) -> bool:
         """Tell whether something of `user_endpoint` still runs, or is just being started."""
-        return user_endpoint in self._containers or user_endpoint in self._fallen
+        return user_endpoint in self._containers
+
+    def stays(self, user_endpoint: str) -> bool:
+        """Tell whether the site leaves it to the next launcher."""
+        return user_endpoint in self._containers and not self._runtime.ends_with_launcher
 
     def stop(self, user_endpoint: str, grace_s: float) -> None:
         """Ask it to end, and kill all of it after `grace_s`."""
-        if user_endpoint in self._fallen and self._fallback is not None:
-            self._fallback.stop(user_endpoint, grace_s)
-            return
         container = self._containers.get(user_endpoint)
         if container is None:
             return
@@ -147,8 +148,6 @@ class ContainerRuntime:
 
     def close(self) -> None:
         """Kill what still runs, without a callback; leave nothing with the engine."""
-        if self._fallback is not None:
-            self._fallback.close()
         self._on_exit = lambda _: None
         if self._runtime.ends_with_launcher:
             for container in tuple(self._containers.values()):
@@ -233,38 +232,13 @@ class ContainerRuntime:
                 "reason": str(error),
             },
         )
-        if spec is not None and not container.is_stopping and self._fall_back(spec, error):
-            return
-        self._on_exit(
-            Exit(
-                record.user_endpoint,
-                None,
-                None,
-                b"",
-                failure=f"{error.word}: {error} {error.remedy}",
-                public=error.public,
-            )
-        )
-
-    def _fall_back(self, spec: LaunchSpec, error: EngineError) -> bool:
-        if self._fallback is None:
-            return False
-        self._fallback.start(spec)
-        self._fallen.add(spec.user_endpoint)
-        _log.warning(
-            "runs as a process, because there is no container",
-            extra={
-                "event": "container.fallen_back",
-                "user_endpoint": spec.user_endpoint,
-                "account": spec.account.uname,
-                "code": error.word,
-            },
-        )
-        return True
-
-    def _note_fallen(self, exit_: Exit) -> None:
-        self._fallen.discard(exit_.user_endpoint)
-        self._on_exit(exit_)
+        failure, public = f"{error.word}: {error} {error.remedy}", error.public
+        try:
+            if spec is not None and not container.is_stopping and self.instead(spec, error):
+                return
+        except StartFailedError as another:
+            failure, public = str(another), another.public
+        self._on_exit(Exit(record.user_endpoint, None, None, b"", failure=failure, public=public))
 
     def _held(self, record: Record, spec: LaunchSpec | None) -> HeldContainer:
         return HeldContainer(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.launcher.protocol import Account
+from chamberlain_endpoint.launcher import choice
 from chamberlain_endpoint.launcher.runtime import idmap
 from chamberlain_endpoint.launcher.settings import EngineKind, Limits, Mount, RuntimeSettings
 from chamberlain_endpoint.launcher.spec import LEASE_FILE, LaunchSpec
@@ -70,18 +70,6 @@ class Plan:
     gids: tuple[idmap.Extent, ...] | None
     own_uids: tuple[int, ...]
     own_gids: tuple[int, ...]
-
-
-def limits_of(settings: RuntimeSettings, account: Account) -> Limits:
-    """Return the account's own limits, else those of the first of its groups that has some."""
-    by_account = dict(settings.account_limits)
-    if account.uname in by_account:
-        return by_account[account.uname]
-    names = {group.name for group in account.groups}
-    for name, limits in settings.group_limits:
-        if name in names:
-            return limits
-    return settings.limits
 
 
 def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
@@ -144,7 +132,7 @@ def _environment(settings: RuntimeSettings, spec: LaunchSpec) -> Mapping[str, st
 def _libpod(
     settings: RuntimeSettings, spec: LaunchSpec, place: Place, plan: Plan
 ) -> dict[str, Any]:
-    limits = limits_of(settings, spec.account)
+    limits = choice.limits_of(settings, spec.account)
     account = spec.account
     assert plan.uids is not None
     assert plan.gids is not None
@@ -210,7 +198,7 @@ def _libpod(
 def _docker(
     settings: RuntimeSettings, spec: LaunchSpec, place: Place, plan: Plan
 ) -> dict[str, Any]:
-    limits = limits_of(settings, spec.account)
+    limits = choice.limits_of(settings, spec.account)
     account = spec.account
     others = [str(gid) for gid in plan.own_gids if gid != account.gid]
     environment = _environment(settings, spec)

@@ -47,6 +47,18 @@ class Record:
         )
 
 
+def has_some(state_dir: Path) -> bool:
+    """Tell whether an earlier launcher left containers on record."""
+    records = ContainerRecords(path_in(state_dir))
+    records.open()
+    return not records.is_empty
+
+
+def path_in(state_dir: Path) -> Path:
+    """Return where the records are."""
+    return state_dir / "containers" / "containers.json"
+
+
 class ContainerRecords:
     """The records by generation, in one file that is replaced as a whole."""
 
@@ -65,6 +77,11 @@ class ContainerRecords:
         except (OSError, ValueError, TypeError, KeyError):
             return
         self._records = {each.generation: each for each in records}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record."""
+        return not self._records
 
     def of(self, generation: str) -> Record | None:
         """Return the record of that start; None: it is not ours."""

@@ -72,6 +72,10 @@ class MemoryRuntime:
         if grace_s <= 0:
             self.end(user_endpoint, signal=9)
 
+    def stays(self, user_endpoint: str) -> bool:
+        """Tell that nothing goes on."""
+        return False
+
     def close(self) -> None:
         """Forget all."""
         self._processes.clear()

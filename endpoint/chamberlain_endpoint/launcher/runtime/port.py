@@ -137,6 +137,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def stays(self, user_endpoint: str) -> bool:
+        """Tell whether it goes on when this launcher leaves in order, for the next one."""
+        ...
+
     def close(self) -> None:
         """Kill what still runs, without a callback."""
         ...

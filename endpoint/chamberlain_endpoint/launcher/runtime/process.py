@@ -138,6 +138,10 @@ class ProcessRuntime:
         """Tell whether something of `user_endpoint` still runs."""
         return user_endpoint in self._processes
 
+    def stays(self, user_endpoint: str) -> bool:
+        """Tell that nothing goes on: each ends with the launcher that started it."""
+        return False
+
     def stop(self, user_endpoint: str, grace_s: float) -> None:
         """Ask it to end, and kill all of it after `grace_s`."""
         process = self._processes.get(user_endpoint)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from chamberlain_endpoint.launcher.protocol import Account, Group
 from chamberlain_endpoint.launcher.runtime.port import StartFailedError
-from chamberlain_endpoint.launcher.settings import PamSettings
+from chamberlain_endpoint.launcher.settings import PamSettings, RuntimeKind
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 
 _MODULE: Final = "chamberlain_endpoint.scheduler.sweep"
@@ -23,8 +23,9 @@ _MODULE: Final = "chamberlain_endpoint.scheduler.sweep"
 def sweep_of(spec: LaunchSpec) -> LaunchSpec:
     """Return what to start, in place of `spec`, to remove the batch jobs that it left. Pure.
 
-    As the same account in the same image, without its configuration and credentials. No PAM
-    session: the jobs of an account that may not come in any more must go as well.
+    As the same account in the same runtime and image, without its configuration and
+    credentials. No PAM session: the jobs of an account that may not come in any more must go
+    as well.
     """
     return replace(
         spec,
@@ -96,6 +97,7 @@ def _row(spec: LaunchSpec) -> dict[str, Any]:
         "arguments": spec.arguments,
         "environment": spec.environment,
         "state_dir": str(spec.state_dir),
+        "runtime": spec.runtime,
         "image": spec.image,
     }
 
@@ -111,6 +113,7 @@ def _spec(row: dict[str, Any]) -> LaunchSpec:
         environment=dict(row["environment"]),
         state_dir=Path(row["state_dir"]),
         first_line=b"\n",
+        runtime=RuntimeKind(row.get("runtime", RuntimeKind.PROCESS)),
         image=row["image"],
         may_have_jobs=True,
     )

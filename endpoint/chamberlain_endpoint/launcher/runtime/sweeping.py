@@ -106,6 +106,10 @@ class SweepingRuntime:
             sweep.waiting = None
             self._on_exit(Exit(user_endpoint, 0, None, b""))
 
+    def stays(self, user_endpoint: str) -> bool:
+        """Tell whether it goes on for the next launcher. A sweep does not."""
+        return user_endpoint not in self._sweeps and self._inner.stays(user_endpoint)
+
     def close(self) -> None:
         """Kill what still runs. Jobs that it may have are swept by the next launcher."""
         self._inner.close()
