@@ -26,11 +26,10 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from chamberlain_endpoint.launcher import main
-from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
+from chamberlain_endpoint.launcher.runtime import choosing
 stand_in, modules = tuple(json.loads(sys.argv[1])), Path(sys.argv[2])
 def make_runtime(loop, settings):
-    multi = settings.mode == "multi"
-    return ProcessRuntime(loop, settings.accounts_dir, is_multi=multi, stand_in=stand_in)
+    return choosing.usual(loop, settings, stand_in)
 code = main.main(sys.argv[3:], make_runtime)
 modules.write_text(json.dumps(sorted(sys.modules)))
 sys.exit(code)
@@ -69,7 +68,7 @@ class LauncherProcess:
         self.mapping.write_text(json.dumps([document]))
         self.mapping.chmod(0o644)
 
-    def write_config(self, policy: str = "", **changes: str) -> None:
+    def write_config(self, policy: str = "", runtime: str = "", **changes: str) -> None:
         values = {
             "endpoint_id": ENDPOINT,
             "socket": str(self.socket),
@@ -82,19 +81,18 @@ class LauncherProcess:
         }
         lines = [f'{name} = "{value}"' for name, value in values.items()]
         lines += [f'hub_keys = ["{self.hub.public_text}"]', "[policy]", policy]
+        lines += ["[runtime]", runtime]
         self.config.write_text("\n".join(lines))
         self.config.chmod(0o600)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        return subprocess.run(
-            self._command(*arguments), capture_output=True, text=True, check=False
-        )
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
 
     def start(self) -> None:
         """Start it and return when it answers."""
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(self._command(), stderr=log, text=True)
+            self.process = subprocess.Popen(self.command(), stderr=log, text=True)
         until(self._answers)
 
     def end(self, number: int = signal.SIGTERM) -> int:
@@ -115,18 +113,19 @@ class LauncherProcess:
         document: dict[str, Any] = json.loads(path.read_text())
         return document
 
-    def launch(self, token: str, user_endpoint: str = UEP) -> bool:
-        """Launch with usual contents; tell whether it ran already."""
+    def launch(self, token: str, user_endpoint: str = UEP, **config: object) -> bool:
+        """Launch with usual contents and more; tell whether it ran already."""
         launch = Launch(
             assertion=token,
             user_endpoint=user_endpoint,
-            config='{"engine": {"type": "ThreadPoolEngine"}}',
+            config=json.dumps({"engine": {"type": "ThreadPoolEngine"}, **config}),
             credentials='{"password": "hunter2"}',
             environment={"SITE": "test", "HOME": "/nowhere"},
         )
         return self.client.launch(launch).already
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """Return how it is started."""
         script = self.folder / STAND_IN.name
         stand_in = json.dumps([str(SYSTEM_PYTHON), "-I", str(script), self.behaviour, ""])
         command = [sys.executable, "-c", PROGRAM, stand_in, str(self.modules)]
@@ -164,9 +163,9 @@ def username_of(account: Account) -> str:
     return f"{account.uname}@example.edu"
 
 
-def refusal(launcher: LauncherProcess, token: str) -> LauncherRefusedError:
+def refusal(launcher: LauncherProcess, token: str, **config: object) -> LauncherRefusedError:
     """Return why a launch was refused, after a look that nothing came of it."""
     with pytest.raises(LauncherRefusedError) as caught:
-        launcher.launch(token)
+        launcher.launch(token, **config)
     assert launcher.client.list().running == ()
     return caught.value

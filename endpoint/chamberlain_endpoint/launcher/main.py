@@ -69,11 +69,15 @@ def main(arguments: Sequence[str] | None = None, make_runtime: MakeRuntime | Non
             )
         return EXIT_CONFIG
     if options.check:
-        for warning in ready.warnings:
+        for warning in (*ready.warnings, *ready.doubts):
             sys.stdout.write(f"warning: {warning}\n")
         sys.stdout.write(f"{options.config}: good\n")
         return 0
     log_doubts(ready.warnings)
+    for doubt in ready.doubts:
+        _log.warning(
+            "the settings are doubtful", extra={"event": "config.doubtful", "reason": doubt}
+        )
     try:
         _serve(ready, make_runtime or choosing.usual)
     except ChamberlainError as error:

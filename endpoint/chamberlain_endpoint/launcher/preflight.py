@@ -42,7 +42,8 @@ class Ready:
         manager_gid: the manager's group; -1 in the single form.
         policy: the policy that holds; in the single form only its limits.
         runner: runs mapping programs; None: there is no account for them.
-        warnings: what works, but perhaps not as it is meant.
+        warnings: what of the mapping works, but perhaps not as it is meant.
+        doubts: likewise, of the settings.
     """
 
     settings: LauncherSettings
@@ -53,6 +54,7 @@ class Ready:
     denied: Denied
     runner: ProgramRunner | None = None
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def mapping_source(
         self, on_mapping: OnMapping
@@ -173,7 +175,8 @@ def _check_multi(settings: LauncherSettings, owners: frozenset[int], faults: lis
             gids=_gids(settings.policy.denied_groups),
         ),
         runner=runner,
-        warnings=(*file.warnings, *_unknown_names(settings)),
+        warnings=file.warnings,
+        doubts=_unknown_names(settings),
     )
 
 

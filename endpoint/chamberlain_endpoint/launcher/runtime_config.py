@@ -71,7 +71,7 @@ def _kinds(
     table: Table, name: str, usual: tuple[RuntimeKind, ...] = (RuntimeKind.PROCESS,)
 ) -> tuple[RuntimeKind, ...]:
     """Return one kind, or a list of them whose first is the usual one."""
-    words = table.one_or_more(name, usual)
+    words = table.one_or_more(name) if table.has(name) else usual
     if set(words) <= set(RuntimeKind):
         return tuple(RuntimeKind(word) for word in words)
     table.fault(name, 'must be "process" or "container", or a list of both, the usual one first')

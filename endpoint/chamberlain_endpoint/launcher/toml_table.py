@@ -59,12 +59,12 @@ class Table:
             return ()
         return tuple(value)
 
-    def one_or_more(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    def one_or_more(self, name: str) -> tuple[str, ...]:
         """Return the texts of a list, all different, or the only one; never none."""
-        value = self._take(name, (str, list), "a text or a list of texts", default)
+        value = self._take(name, (str, list), "a text or a list of texts", None)
         found = (value,) if type(value) is str else tuple(value)
         if not found or not all(type(each) is str and each for each in found):
-            self.fault(name, "must be a text or a list of texts, none of them empty")
+            self.fault(name, "must be a text, or a list of texts, none of them empty")
             return ("",)
         if len(set(found)) < len(found):
             self.fault(name, "names one twice")

@@ -43,7 +43,13 @@ def test_for_containers_nothing_is_opened() -> None:
 
 
 @pytest.mark.parametrize(
-    "runtime", [RuntimeSettings(), replace(CONTAINERS, if_unavailable=RuntimeKind.PROCESS)]
+    "runtime",
+    [
+        RuntimeSettings(),
+        replace(CONTAINERS, if_unavailable=RuntimeKind.PROCESS),
+        replace(CONTAINERS, more_kinds=(RuntimeKind.PROCESS,)),
+        replace(CONTAINERS, group_kinds=(("staff", (RuntimeKind.PROCESS,)),)),
+    ],
 )
 def test_processes_get_their_homes_and_the_network(runtime: RuntimeSettings) -> None:
     text = packaged.drop_in(_settings(runtime))

@@ -68,6 +68,35 @@ def test_everything_said_is_taken() -> None:
     assert dict(settings.account_limits)["alice"].open_files == 128
 
 
+def test_kinds_and_images_are_one_or_a_list_whose_first_is_the_usual_one() -> None:
+    settings, faults = _parse(
+        f"""
+        kind = ["process", "container"]
+        image = "a"
+        [images]
+        a = "{DIGEST}"
+        b = "{DIGEST}"
+        [group_kinds]
+        students = "container"
+        staff = ["container", "process"]
+        [account_kinds]
+        alice = "process"
+        [group_images]
+        staff = "b"
+        [account_images]
+        alice = ["b", "a"]
+        """
+    )
+    process, container = RuntimeKind.PROCESS, RuntimeKind.CONTAINER
+    assert faults == []
+    assert (settings.kind, settings.more_kinds) == (process, (container,))
+    # In the file's order, which decides for who is a member of both.
+    assert settings.group_kinds == (("students", (container,)), ("staff", (container, process)))
+    assert settings.account_kinds == (("alice", (process,)),)
+    assert settings.group_images == (("staff", ("b",)),)
+    assert settings.account_images == (("alice", ("b", "a")),)
+
+
 def test_docker_is_looked_for_where_it_is() -> None:
     settings, _ = _parse('engine = "docker"')
     assert settings.socket == Path("/run/docker.sock")
@@ -77,6 +106,15 @@ def test_docker_is_looked_for_where_it_is() -> None:
     ("text", "fault"),
     [
         ('kind = "vm"', "runtime.kind"),
+        ('kind = ["process", "vm"]', "runtime.kind"),
+        ("kind = []", "runtime.kind"),
+        ("kind = 1", "runtime.kind"),
+        ('kind = ["process", "process"]', "names one twice"),
+        ('group_kinds = {staff = "vm"}', "runtime.group_kinds.staff"),
+        ("account_kinds = {alice = []}", "runtime.account_kinds.alice"),
+        ('account_kinds = {alice = "container"}', "runtime.images"),
+        ('account_images = {alice = "gpu"}', "runtime.account_images.alice names 'gpu'"),
+        ("group_images = {staff = 3}", "runtime.group_images.staff"),
         ('kind = "container"', "runtime.images"),
         (f'kind = "container"\nimage = "b"\n[images]\na = "{DIGEST}"', "runtime.image must be"),
         ('[images]\na = "latest"', "digest"),
