@@ -150,7 +150,8 @@ def use_containers(
     """Have the endpoint run user endpoints in containers of the image `digest`, from now on.
 
     Args:
-        engine: lines of `[runtime]` that name another engine than Podman, and its network.
+        engine: more lines of `[runtime]`: another engine than Podman with its network, or who
+            gets something else.
 
     Raises:
         InsideError: a command failed on the login node, such as the check of the settings.

@@ -15,10 +15,11 @@ from tests import container_host as containers
 from tests.containers.test_isolation import Box
 from tests.launcher_builders import ENDPOINT, UEP
 
+from chamberlain_endpoint.launcher.runtime.choosing import ChoosingRuntime
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.port import Adopted, News, StartFailedError
 from chamberlain_endpoint.launcher.runtime.process import ProcessRuntime
-from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount
+from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount, RuntimeKind
 from chamberlain_endpoint.launcher.spec import LEASE_FILE
 
 pytestmark = [pytest.mark.needs_podman, pytest.mark.needs_root, pytest.mark.slow]
@@ -243,9 +244,11 @@ def test_the_site_may_choose_processes_where_there_is_no_container(
     box.runtime.close()
     # Accounts cannot pass the test's own folder; a container needs not to.
     processes = ProcessRuntime(box.loop, open_folder, is_multi=True)
-    box.runtime = ContainerRuntime(box.loop, replace(usual, runtime=runtime), processes)
+    runtime = replace(runtime, if_unavailable=RuntimeKind.PROCESS)
+    down = ContainerRuntime(box.loop, replace(usual, runtime=runtime))
+    box.runtime = ChoosingRuntime(runtime, processes, down)
     box.runtime.open(box.exits.append)
-    box.start("leave", python=Path("/usr/bin/python3"))
+    box.start("leave", python=Path("/usr/bin/python3"), runtime=RuntimeKind.CONTAINER)
     assert box.runtime.is_running(UEP)
     box.until(lambda: bool(box.exits))
     assert box.exits[0].exit_code == 3
