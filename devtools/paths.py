@@ -14,3 +14,6 @@ COUNTS_VARIABLE: Final = "CHAMBERLAIN_TEST_COUNTS"
 
 ON_PODMAN_HOST_VARIABLE: Final = "CHAMBERLAIN_TEST_ON_PODMAN_HOST"
 """Set where tests marked needs_podman can run: on a lab host."""
+
+TEST_ENGINE_VARIABLE: Final = "CHAMBERLAIN_TEST_ENGINE"
+"""Which engine tests marked needs_podman use there: podman, which is usual, or docker."""

@@ -7,24 +7,30 @@ run, not what is in them.
 from __future__ import annotations
 
 import hashlib
+import os
 import pwd
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import docker
 from tests.launcher_builders import ENDPOINT
 
 from chamberlain_endpoint.launcher.accounts import look_up
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.settings import (
+    EngineKind,
     LauncherSettings,
     Mode,
     Mount,
     RuntimeKind,
     RuntimeSettings,
 )
+from devtools.paths import TEST_ENGINE_VARIABLE
 
+ENGINE = EngineKind(os.environ.get(TEST_ENGINE_VARIABLE, "podman"))
+SOCKET = Path("/run/podman/podman.sock" if ENGINE is EngineKind.PODMAN else "/run/docker.sock")
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = Path("/var/lib/chamberlain-test-images")
 DIGEST = "sha256:" + hashlib.sha256(b"the python of this host").hexdigest()
@@ -56,6 +62,31 @@ def image() -> Path:
     return IMAGES
 
 
+@cache
+def digest() -> str:
+    """Return what the engine calls the image; with Docker it is loaded there first."""
+    root = image() / DIGEST.replace(":", "-") / "root"
+    if ENGINE is EngineKind.PODMAN:
+        return DIGEST
+    name = "chtest/python"
+    with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as files:
+        assert files.stdout is not None
+        api().import_image_from_stream(files.stdout, repository=name, tag="1")
+    return str(api().inspect_image(f"{name}:1")["Id"])
+
+
+@cache
+def api() -> docker.APIClient:
+    """Return the engine's own interface."""
+    return docker.APIClient(base_url=f"unix://{SOCKET}", version="auto", timeout=60)
+
+
+def of_endpoint(endpoint: str) -> list[str]:
+    """Return the ids of all containers in whose labels the endpoint stands."""
+    label = f"org.chamberlain.endpoint={endpoint}"
+    return [one["Id"] for one in api().containers(all=True, filters={"label": label})]
+
+
 def settings(
     folder: Path, extra_mounts: tuple[Mount, ...] = (), **changes: Any
 ) -> LauncherSettings:
@@ -70,7 +101,11 @@ def settings(
         hub_keys=(),
         runtime=RuntimeSettings(
             kind=RuntimeKind.CONTAINER,
-            images=(("test", DIGEST),),
+            engine=ENGINE,
+            socket=SOCKET,
+            # Docker refuses the host's network together with its map.
+            network="host" if ENGINE is EngineKind.PODMAN else "bridge",
+            images=(("test", digest()),),
             image="test",
             images_dir=image(),
             python=Path("/usr/bin/python3"),

@@ -62,10 +62,22 @@ def save(name: str | None, which: str, folder: Path) -> None:
 @image_commands.command()
 @_LAB
 @_WHICH
-def load(name: str | None, which: str) -> None:
-    """Load the image into this machine's Podman or Docker, or into a lab's login node."""
+@click.option(
+    "--engine",
+    type=click.Choice(engines.ENGINES),
+    help="Which engine. Default: Podman on a lab, else the first that is installed.",
+)
+def load(name: str | None, which: str, engine: str | None) -> None:
+    """Load the image into Podman or Docker, of this machine or of a lab's login node.
+
+    Prints its name there, and for Docker, which names images by their configuration, its image id.
+    """
     lab = _lab(name)
-    click.echo(engines.load(builds.build(Reporter(), lab, builds.KINDS[which]), lab))
+    image = builds.build(Reporter(), lab, builds.KINDS[which])
+    loaded = engines.load(image, lab, engine or "")
+    click.echo(loaded)
+    if not loaded.startswith("localhost/"):
+        click.echo(engines.docker_id(image))
     sys.exit(last_line(1, 0, to_stderr=True))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ from devtools.lab.lab import Lab
 from devtools.lab.plan import LOGIN
 from devtools.say import CannotGoOnError
 
-_ENGINES: Final = ("podman", "docker")
+ENGINES: Final = ("podman", "docker")
 _LONG_S: Final = 600.0
 
 
@@ -36,23 +39,84 @@ def save(image: Image, folder: Path) -> list[Path]:
     return [archive, parts, digest]
 
 
-def load(image: Image, lab: Lab | None) -> str:
-    """Load the image into the engine of a lab's login node, or of this machine; return its name.
+def load(image: Image, lab: Lab | None, engine: str = "") -> str:
+    """Load the image into an engine; return its name there.
+
+    Args:
+        lab: into an engine of its login node; None: of this machine.
+        engine: `podman` or `docker`; empty: Podman in a lab, else the first that is installed.
 
     Raises:
         EngineError, InsideError: there is no engine, or it refused.
+        ImageError: what the engine has is not what was built.
     """
-    about = image.about
-    name = f"localhost/{about['name']}:{about['version']}"
-    if lab is not None:
-        with _shared(image, lab) as archive:
-            lab.run(LOGIN, ["podman", "load", "--quiet", "--input", archive], limit_s=_LONG_S)
-        return name
-    for engine in _ENGINES:
-        if shutil.which(engine):
-            _run([engine, "load", "--input", str(image.archive)])
-            return name
-    raise EngineError(f"No engine is installed: {' or '.join(_ENGINES)}.")
+    if not engine:
+        there = [one for one in ENGINES if lab is not None or shutil.which(one)]
+        if not there:
+            raise EngineError(f"No engine is installed: {' or '.join(ENGINES)}.")
+        engine = there[0]
+    name = f"{image.about['name']}:{image.about['version']}"
+    with _at_hand(image, lab) as archive:
+        if engine == "podman":
+            _do(lab, ["podman", "load", "--quiet", "--input", archive])
+            return f"localhost/{name}"
+        _load_into_docker(image, lab, archive, name)
+    return name
+
+
+def docker_id(image: Image) -> str:
+    """Return what Docker calls the image: the digest of its configuration.
+
+    Raises:
+        ImageError: the archive does not hold what its digest says.
+    """
+    wanted = str(image.about["digest"])
+    with tarfile.open(image.archive) as archive:
+        manifest = json.loads(_blob(archive, wanted))
+        found = str(manifest["config"]["digest"])
+        _blob(archive, found)
+    return found
+
+
+def _load_into_docker(image: Image, lab: Lab | None, archive: str, name: str) -> None:
+    # Docker before 27 reads no OCI archive; skopeo gives it its own form, checks each layer
+    # against its digest, and keeps the configuration, whose digest is Docker's image id.
+    wanted, there = docker_id(image), f"docker-daemon:{name}"
+    if lab is None and shutil.which("skopeo") is None:
+        raise EngineError("skopeo is not installed: apt-get install skopeo")
+    _do(lab, ["skopeo", "copy", "--quiet", f"oci-archive:{archive}", there])
+    arrived = json.loads(_do(lab, ["skopeo", "inspect", "--raw", there]))["config"]["digest"]
+    if arrived != wanted:
+        raise ImageError(f"{name} has the image id {arrived} in Docker; {wanted} was loaded.")
+
+
+def _blob(archive: tarfile.TarFile, digest: str) -> bytes:
+    try:
+        file = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+    except KeyError:
+        file = None
+    if file is None:
+        raise ImageError(f"The archive has no {digest}: build the image again.")
+    content = file.read()
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        raise ImageError(f"What the archive calls {digest} is something else.")
+    return content
+
+
+@contextmanager
+def _at_hand(image: Image, lab: Lab | None) -> Iterator[str]:
+    """Give the archive's name where the engine is."""
+    if lab is None:
+        yield str(image.archive)
+        return
+    with _shared(image, lab) as archive:
+        yield archive
+
+
+def _do(lab: Lab | None, command: list[str]) -> str:
+    if lab is None:
+        return _run(command)
+    return str(lab.run(LOGIN, command, limit_s=_LONG_S).stdout)
 
 
 def install(image: Image, lab: Lab) -> str:

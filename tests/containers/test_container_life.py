@@ -91,7 +91,7 @@ def test_an_adopted_one_goes_on_hearing_the_lease(box: Box) -> None:
     box.until_serving()
     adopted = _next_launcher(box)
     box.until(lambda: bool(adopted))
-    assert containers.podman("ps", "--quiet", "--filter", f"label={_LABEL}={ENDPOINT}") != ""
+    assert containers.of_endpoint(ENDPOINT) != []
     kept = box.runtime._containers[UEP]  # type: ignore[attr-defined]
     box.until(lambda: b"heard" in kept.stream.tail)
     box.runtime.stop(UEP, 0.0)
@@ -106,8 +106,7 @@ def test_what_ended_meanwhile_leaves_nothing(box: Box) -> None:
     adopted = _next_launcher(box)
     box.until(lambda: not box.runtime.is_running(UEP))
     assert adopted == []
-    found = containers.podman("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={ENDPOINT}")
-    assert found == ""
+    assert containers.of_endpoint(ENDPOINT) == []
 
 
 _LABEL = "org.chamberlain.endpoint"

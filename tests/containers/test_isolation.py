@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests import container_host as containers
 from tests.contract.test_runtime import ContainerBench
-from tests.launcher_builders import UEP, make_spec
+from tests.launcher_builders import ENDPOINT, UEP, make_spec
 
 from chamberlain_endpoint.launcher.protocol import Account, Group
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
@@ -115,7 +115,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     yield made
     made.runtime.close()
     made.loop.close()
-    assert not _podman("ps", "--all", "--quiet", "--filter", "label=org.chamberlain.endpoint")
+    assert containers.of_endpoint(ENDPOINT) == []
 
 
 def test_it_is_the_account_and_nobody_else(box: Box) -> None:

@@ -298,7 +298,8 @@ def test_a_flood_of_records_is_cut_off(bench: Bench) -> None:
     assert (claims[0].what, claims[0].task) == (What.RECEIVED, TASK)
     took_s = time.monotonic() - began
     assert len(claims) <= BURST + took_s * RATE_PER_S
-    assert bench.exits[0].signal == (13 if bench.hangs_up else 9)
+    # Of a stop without grace, either signal may be the first that it meets.
+    assert bench.exits[0].signal in ({13} if bench.hangs_up else {9, 15})
 
 
 def test_a_refused_start_leaves_nothing_running(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from chamberlain_endpoint.launcher.settings import EngineKind
 from devtools.lab import software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import LOGIN
-from devtools.paths import ON_PODMAN_HOST_VARIABLE, ROOT
+from devtools.paths import ON_PODMAN_HOST_VARIABLE, ROOT, TEST_ENGINE_VARIABLE
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -29,13 +30,16 @@ INNER = (
 LIMIT_S = 600.0
 
 
-def inner(lab: Lab, tree: str, *words: str) -> tuple[int, str]:
+def inner(
+    lab: Lab, tree: str, *words: str, engine: EngineKind = EngineKind.PODMAN
+) -> tuple[int, str]:
     """Run pytest in the tree on the login node; return its exit code and what it said."""
     parts = [f"{tree}/{name}" for name in ("wire", "sdk", "hub", "endpoint")]
     given = {
         "PYTHONPATH": ":".join([*parts, tree, TOOLS]),
         "PYTHONDONTWRITEBYTECODE": "1",
         ON_PODMAN_HOST_VARIABLE: "1",
+        TEST_ENGINE_VARIABLE: engine,
     }
     python = str(software.WHERE / "bin/python")
     options = ("-m", "needs_podman", "-q", "--tb=short", "--color=no", "-p", "no:cacheprovider")

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.test_containers import inner
 from tests.lab.test_site_containers import SCHEDULER
 
+from chamberlain_endpoint.launcher.settings import EngineKind
 from devtools.image import build as builds
+from devtools.image import engines
 from devtools.lab import looks, rollout
 from devtools.lab.lab import Lab
 from devtools.lab.looks import ProcessLook
@@ -25,7 +28,6 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 ENGINE = 'engine = "docker"\nnetwork = "bridge"'
-NAME = "chamberlain/user-endpoint:1.0"
 FIRST = 900_000_000
 # The order of the lines is the order of the ids inside: 0 to 999 are nobody, 1000 to 59999 are
 # themselves, the rest is nobody.
@@ -41,6 +43,14 @@ DAEMON = {
     "exec-opts": ["native.cgroupdriver=cgroupfs"],
 }
 BRIDGE = "172.17.0.0/16"
+
+CONTRACT = [
+    ("tests/contract/test_runtime.py", "container"),
+    (
+        "tests/containers/test_container_life.py",
+        "next_launcher or adopted_one or ended_meanwhile or leave_them or clerk_that_dies",
+    ),
+]
 
 INSIDE = """\
 def hello():
@@ -78,15 +88,8 @@ def docker(lab: Lab, site: Site) -> Iterator[None]:
     login = lab.facts.hosts[LOGIN].address
     for host in (HUB, "node1"):
         lab.run(host, ["ip", "route", "add", BRIDGE, "via", login])
-    archive = lab.share / "for-docker.oci.tar"
-    archive.write_bytes(image.archive.read_bytes())
-    source = f"oci-archive:/srv/lab/{archive.name}"
-    lab.run(LOGIN, ["skopeo", "copy", "--quiet", source, f"docker-daemon:{NAME}"])
-    archive.unlink()
-    about = json.loads(
-        lab.run(LOGIN, ["skopeo", "inspect", "--raw", f"docker-daemon:{NAME}"]).stdout
-    )
-    rollout.use_containers(lab, site, about["config"]["digest"], Reporter(), engine=ENGINE)
+    engines.load(image, lab, "docker")
+    rollout.use_containers(lab, site, engines.docker_id(image), Reporter(), engine=ENGINE)
     (lab.share / "inside.py").write_text(INSIDE)
     (lab.share / "scheduler.py").write_text(SCHEDULER)
     yield
@@ -147,6 +150,15 @@ def test_the_scheduler_knows_the_account_from_inside_dockers_container(
     assert "alice (1001)" in opened
     # What srun says of waiting comes after it.
     assert str(said["ran"]).startswith("1001\nnode1\n")
+
+
+@pytest.mark.parametrize(("file", "words"), CONTRACT)
+def test_the_contract_of_a_runtime_holds_for_docker(
+    lab: Lab, tree: str, file: str, words: str
+) -> None:
+    code, said = inner(lab, tree, file, "-k", words, engine=EngineKind.DOCKER)
+    if code != 0:
+        pytest.fail(f"{file} with Docker ended with {code}:\n{said}", pytrace=False)
 
 
 def test_a_stopped_endpoint_leaves_no_container_with_docker(lab: Lab, site: Site) -> None:
