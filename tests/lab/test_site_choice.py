@@ -32,6 +32,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 SETTINGS = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
+STATE = f"/var/lib/chamberlain/{ENDPOINT}/launcher"
 CHOICE = 'group_kinds = {alice = ["container", "process"], bob = "process"}'
 
 
@@ -134,3 +135,30 @@ def test_after_a_killed_launcher_containers_go_on_and_processes_begin_anew(
         assert of_endpoint(lab) == []
     finally:
         rollout.put(lab, LOGIN, SETTINGS, text, mode="0644")
+
+
+def test_without_a_next_launcher_the_container_ends_after_its_lease_and_nothing_is_left(
+    lab: Lab, site: Site
+) -> None:
+    text = lab.run(LOGIN, ["cat", SETTINGS]).stdout
+    rollout.put(lab, LOGIN, SETTINGS, text.replace(CHOICE, "lease_s = 5"), mode="0644")
+    lab.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
+    rollout.wait_online(lab, site)
+    hello(lab, site, "alice")
+    assert len(of_endpoint(lab)) == 1
+    supervisor = lab.run(LOGIN, ["systemctl", "show", "-P", "MainPID", ENDPOINT_UNIT]).stdout
+    # It would start the next launcher.
+    lab.run(LOGIN, ["kill", "-STOP", supervisor.strip()])
+    try:
+        lab.run(LOGIN, ["pkill", "-KILL", "-f", "chamberlain_endpoint.launcher.[m]ain"])
+        assert wait_until(lambda: of_endpoint(lab) == [], GONE_S)
+        # The clerk, which had outlived its launcher for this, ends with it.
+        clerk = ["pgrep", "-f", "chamberlain_endpoint.launcher.runtime.[c]lerk"]
+        assert wait_until(lambda: lab.run(LOGIN, clerk, check=False).stdout == "", GONE_S)
+        assert user_endpoints(lab, "alice") == {}
+        assert lab.run(LOGIN, ["ls", f"{STATE}/containers/leases"]).stdout == ""
+    finally:
+        lab.run(LOGIN, ["kill", "-CONT", supervisor.strip()])
+        rollout.put(lab, LOGIN, SETTINGS, text, mode="0644")
+    assert wait_until(lambda: rollout.status(lab, site) == "online", GONE_S)
+    assert hello(lab, site, "alice")["uid"] == PEOPLE["alice"]

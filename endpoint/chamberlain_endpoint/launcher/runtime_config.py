@@ -23,6 +23,7 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _LEAST_MEMORY_MIB: Final = 64
 _LEAST_PIDS: Final = 16
+_LEAST_LEASE_S: Final = 5.0
 _MOST_ID: Final = 2**32 - 2
 _SYSTEM_IDS: Final = 65536
 _OWN_PLACES: Final = ("/", "/proc", "/sys", "/dev", "/tmp", "/etc")  # noqa: S108
@@ -60,6 +61,7 @@ def parse(runtime: Table) -> RuntimeSettings:
         limits=_limits(runtime.table("limits"), Limits()),
         group_limits=_limits_by_name(runtime, "group_limits"),
         account_limits=_limits_by_name(runtime, "account_limits"),
+        lease_s=runtime.number("lease_s", usual.lease_s, least=_LEAST_LEASE_S),
         ends_with_launcher=runtime.truth("ends_with_launcher", default=usual.ends_with_launcher),
     )
     _check_across(runtime, settings)

@@ -89,6 +89,10 @@ class PolicySettings:
     stop_grace_s: float = 10.0
 
 
+LEASE_S: Final = 30.0
+"""The usual lease."""
+
+
 class RuntimeKind(StrEnum):
     """What user endpoints run in."""
 
@@ -133,7 +137,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """How user endpoints are run. All but the kinds is for containers only. `choice` reads it.
+    """How user endpoints are run. All but kinds and lease is for containers. `choice` reads it.
 
     Attributes:
         kind: what a user endpoint runs in when its template chooses nothing.
@@ -155,6 +159,7 @@ class RuntimeSettings:
         subordinate_first: the first of the ids that stand for all but the account.
         subordinate_count: how many there are; 65,536 for each account that ever comes.
         limits: for everybody, unless a group or the account has its own.
+        lease_s: a user endpoint that hears nothing from the launcher for so long ends itself.
         ends_with_launcher: whether a stop of the launcher ends what runs; else the next
             launcher goes on with it, if it comes within the lease.
     """
@@ -181,6 +186,7 @@ class RuntimeSettings:
     limits: Limits = Limits()
     group_limits: tuple[tuple[str, Limits], ...] = ()
     account_limits: tuple[tuple[str, Limits], ...] = ()
+    lease_s: float = LEASE_S
     ends_with_launcher: bool = True
 
     def digest_of(self, image: str) -> str | None:

@@ -20,9 +20,6 @@ from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 LEASE_FILE: Final = "/etc/chamberlain/lease"
 """Where a container finds the file whose time the launcher changes as long as it lives."""
-LEASE_S: Final = 30.0
-"""A user endpoint that hears nothing from the launcher for so long ends itself."""
-
 _MODULE: Final = "chamberlain_endpoint.user.main"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -89,7 +86,7 @@ def build(
         "config": config,
         "credentials": _object(launch.credentials, "credentials"),
         "state_dir": str(state_dir),
-        "lease_s": LEASE_S,
+        "lease_s": settings.runtime.lease_s,
         "lease_file": LEASE_FILE if runtime is RuntimeKind.CONTAINER else "",
         "tells_tasks": settings.audit_tasks,
         "identity": {

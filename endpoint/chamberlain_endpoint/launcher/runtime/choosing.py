@@ -40,7 +40,11 @@ def usual(loop: Loop, settings: LauncherSettings, stand_in: tuple[str, ...] = ()
         stand_in: program and arguments to run in place of every process, for tests.
     """
     processes = ProcessRuntime(
-        loop, settings.accounts_dir, is_multi=settings.mode is Mode.MULTI, stand_in=stand_in
+        loop,
+        settings.accounts_dir,
+        is_multi=settings.mode is Mode.MULTI,
+        stand_in=stand_in,
+        lease_s=settings.runtime.lease_s,
     )
     # What an earlier launcher runs in containers is gone on with, whatever holds now.
     is_left = container_records.has_some(settings.state_dir)

@@ -1,10 +1,11 @@
 """The process that speaks to the container engine for the launcher.
 
-Started as `python -I -m chamberlain_endpoint.launcher.runtime.clerk FD ENGINE SOCKET`, where
-FD is a packet socket: one JSON object a packet, descriptors beside it. A process of its own,
-so that the launcher neither loads an HTTP client nor has threads (it forks), and so that a
-slow engine holds up nobody: each request has its own thread. It knows nothing of commands,
-identities or credentials, and ends with the launcher; containers stay.
+Started as `python -I -m chamberlain_endpoint.launcher.runtime.clerk FD ENGINE SOCKET ENDPOINT
+LEASES`, where FD is a packet socket: one JSON object a packet, descriptors beside it. A process
+of its own, so that the launcher neither loads an HTTP client nor has threads (it forks), and so
+that a slow engine holds up nobody: each request has its own thread. It knows nothing of commands,
+identities or credentials. When the launcher hangs up, it removes what ends until another
+launcher is there (see `tending`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.launcher import privileges
 from chamberlain_endpoint.launcher.runtime import container_plan, faults, idmap, mount_points
 from chamberlain_endpoint.launcher.runtime.docker_api import DockerEngine
 from chamberlain_endpoint.launcher.runtime.faults import (
@@ -33,6 +33,7 @@ from chamberlain_endpoint.launcher.runtime.faults import (
     NoMountError,
     NotIsolatedError,
 )
+from chamberlain_endpoint.launcher.runtime.tending import LONGEST_S, Tending
 from chamberlain_endpoint.launcher.settings import EngineKind
 from chamberlain_wire import logs
 
@@ -188,12 +189,12 @@ def main() -> int:
     """Serve until the launcher hangs up."""
     logs.set_up()
     os.umask(0o022)
-    privileges.end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
     end.setblocking(True)
-    clerk = Clerk(DockerEngine(EngineKind(sys.argv[2]), Path(sys.argv[3])))
+    _, _, kind, path, endpoint, leases = sys.argv
+    clerk = Clerk(DockerEngine(EngineKind(kind), Path(path)))
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     sending = threading.Lock()
 
@@ -212,6 +213,10 @@ def main() -> int:
         threading.Thread(target=work, name=f"clerk-{number}", daemon=True).start()
     while packet := end.recv(PACKET_BYTES):
         waiting.put(json.loads(packet))
+    # Another connection than the threads': one of them may be waiting for the engine.
+    engine = DockerEngine(EngineKind(kind), Path(path))
+    label = f"{container_plan.LABEL}generation"
+    Tending(engine, endpoint, label, Path(leases)).run(time.monotonic() + LONGEST_S)
     return 0
 
 

@@ -36,10 +36,18 @@ class ClerkLink:
 
     A clerk that dies fails what it was asked, and is started again. Call it from the loop's
     thread.
+
+    Args:
+        path: the engine's socket.
+        endpoint: whose containers it tends when we are gone; `leases`: by these files.
     """
 
-    def __init__(self, loop: Loop, engine: EngineKind, path: Path) -> None:
+    def __init__(
+        self, loop: Loop, engine: EngineKind, path: Path, endpoint: str, leases: Path
+    ) -> None:
         self._loop = loop
+        self._endpoint = endpoint
+        self._leases = leases
         self._engine = engine
         self._path = path
         self._numbers = count(1)
@@ -62,6 +70,8 @@ class ClerkLink:
                     str(its.fileno()),
                     str(self._engine),
                     str(self._path),
+                    self._endpoint,
+                    str(self._leases),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
@@ -92,12 +102,20 @@ class ClerkLink:
             fault = EngineError(f"the clerk takes no request: {error}")
             self._loop.call_later(0.0, lambda: self._answer(number, fault, ()))
 
-    def close(self) -> None:
-        """End the clerk. What it was asked is not answered any more."""
+    def close(self, *, stays: bool = False) -> None:
+        """End the clerk. What it was asked is not answered any more.
+
+        Args:
+            stays: only hang up; it goes on with what runs until the next launcher is there.
+        """
         self._is_closed = True
         for _, timer in self._waiting.values():
             timer.cancel()
         self._waiting.clear()
+        if stays and self._process is not None:
+            # Not ours any more: nobody waits for it, and nobody should be reminded to.
+            self._process.returncode = 0
+            self._process = None
         self._let_go()
 
     def _take(self) -> None:

@@ -38,8 +38,8 @@ from chamberlain_endpoint.launcher.runtime.port import (
     unheard,
 )
 from chamberlain_endpoint.launcher.runtime.subordinate import SubordinateIds
-from chamberlain_endpoint.launcher.settings import EngineKind, LauncherSettings
-from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
+from chamberlain_endpoint.launcher.settings import LEASE_S, EngineKind, LauncherSettings
+from chamberlain_endpoint.launcher.spec import LaunchSpec
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,16 +64,20 @@ class ContainerRuntime:
         self._settings = settings
         self._runtime = settings.runtime
         self.instead: Callable[[LaunchSpec, EngineError], bool] = lambda *_: False
-        self._link = ClerkLink(loop, self._runtime.engine, self._runtime.socket)
         folder = settings.state_dir / "containers"
         self._folder = folder
+        leases = folder / "leases"
+        self._link = ClerkLink(
+            loop, self._runtime.engine, self._runtime.socket, settings.endpoint_id, leases
+        )
         self._ids = SubordinateIds(
             folder / "subordinate.json",
             self._runtime.subordinate_first,
             self._runtime.subordinate_count,
         )
         self._records = ContainerRecords(container_records.path_in(settings.state_dir))
-        self._leases = LeaseFiles(folder / "leases")
+        self._leases = LeaseFiles(leases)
+        self._renewal_s = min(LEASE_S, self._runtime.lease_s) / 3
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
         self._is_known = False
@@ -98,7 +102,7 @@ class ContainerRuntime:
         self._records.open()
         self._link.open()
         self._ask_what_runs()
-        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+        self._loop.call_later(self._renewal_s, self._renew_leases)
         self._turn(lambda: self._is_answered and self._adopting == 0, _SETTLES_S)
 
     def _turn(self, is_so: Callable[[], bool], within_s: float) -> None:
@@ -153,10 +157,11 @@ class ContainerRuntime:
             for container in tuple(self._containers.values()):
                 self.stop(container.record.user_endpoint, 0.0)
             self._turn(lambda: not self._containers, _CLOSE_S)
+        is_left = bool(self._containers)
         for container in tuple(self._containers.values()):
             container.let_go()
         self._containers.clear()
-        self._link.close()
+        self._link.close(stays=is_left)
 
     def _begin(self, spec: LaunchSpec) -> None:
         if not self._is_known:
@@ -276,7 +281,7 @@ class ContainerRuntime:
     def _renew_leases(self) -> None:
         for container in self._containers.values():
             self._leases.renew(container.record.generation)
-        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+        self._loop.call_later(self._renewal_s, self._renew_leases)
 
     def _ask_what_runs(self) -> None:
         request = {"endpoint": self._settings.endpoint_id}

@@ -36,7 +36,8 @@ from chamberlain_endpoint.launcher.runtime.port import (
     unheard,
 )
 from chamberlain_endpoint.launcher.runtime.watched import Watched
-from chamberlain_endpoint.launcher.spec import LEASE_S, LaunchSpec
+from chamberlain_endpoint.launcher.settings import LEASE_S
+from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.errors import InvalidMessageError
 
 _log: Final = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class ProcessRuntime:
         is_multi: user endpoints become their account; else they stay who we are.
         may_own_space: use process spaces where the kernel allows them.
         stand_in: program and arguments to run in place of every user endpoint, for tests.
+        lease_s: what user endpoints are told.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class ProcessRuntime:
         is_multi: bool,
         may_own_space: bool = True,
         stand_in: tuple[str, ...] = (),
+        lease_s: float = LEASE_S,
     ) -> None:
         self._loop = loop
         self._accounts_dir = accounts_dir
         self._is_multi = is_multi
         self._may_own_space = may_own_space
         self._stand_in = stand_in
+        self._lease_s = lease_s
         self._is_own_space = False
         self._processes: dict[str, Watched] = {}
         self._on_exit: Callable[[Exit], None] | None = None
@@ -91,7 +95,7 @@ class ProcessRuntime:
         self._on_news = on_news
         if self._may_own_space and os.geteuid() == 0:
             self._is_own_space = self._can_have_own_space()
-        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+        self._loop.call_later(self._lease_s / 3, self._renew_leases)
 
     @property
     def is_own_space(self) -> bool:
@@ -313,7 +317,7 @@ class ProcessRuntime:
             if not process.waiting:
                 process.waiting += b"\n"
                 self._feed(process)
-        self._loop.call_later(LEASE_S / 3, self._renew_leases)
+        self._loop.call_later(self._lease_s / 3, self._renew_leases)
 
     def _collect(self, process: Watched, wait_s: float = _REAP_S) -> None:
         """Tell of the end once the kernel has let go of the keeper."""

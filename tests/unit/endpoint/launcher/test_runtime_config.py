@@ -126,6 +126,7 @@ def test_docker_is_looked_for_where_it_is() -> None:
         ("[limits]\nmemory_mib = 3", "memory_mib"),
         ("[limits]\npids = 1", "pids"),
         ("[limits]\nmemory = 3", "did you mean memory_mib"),
+        ("lease_s = 1", "runtime.lease_s must be 5 or more"),
         ("subordinate_first = 4294000000", "kernel's last"),
         ("subordinate_count = 10", "subordinate_count"),
         ("mounts_home = 1", "true or false"),
