@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import tarfile
 from pathlib import Path
 
-from devtools.image import base, sbom
+import pytest
+
+from devtools.image import base, engines, sbom
+from devtools.image.build import Image, ImageError
 
 STATUS = """\
 Package: zlib1g
@@ -64,3 +71,32 @@ def test_everybody_may_read_the_base_and_nobody_becomes_another_by_it(tmp_path: 
         one: (tmp_path / one).stat().st_mode & 0o7777 for one in ("su", "private", "x", "root")
     }
     assert modes == {"su": 0o755, "private": 0o644, "x": 0o755, "root": 0o755}
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _image(folder: Path, config: bytes, *, named: str) -> Image:
+    """Write an image whose manifest names its configuration `named`."""
+    manifest = json.dumps({"config": {"digest": named}}).encode()
+    blobs = {_digest(manifest): manifest, named: config}
+    with tarfile.open(folder / "image.oci.tar", "w") as archive:
+        for digest, content in blobs.items():
+            member = tarfile.TarInfo(f"blobs/{digest.replace(':', '/')}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    (folder / "image.json").write_text(json.dumps({"digest": _digest(manifest)}))
+    return Image(folder)
+
+
+def test_docker_knows_an_image_by_the_digest_of_its_configuration(tmp_path: Path) -> None:
+    assert engines.docker_id(_image(tmp_path, b"{}", named=_digest(b"{}"))) == _digest(b"{}")
+
+
+def test_an_archive_that_holds_something_else_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is something else"):
+        engines.docker_id(_image(tmp_path, b"[]", named=_digest(b"{}")))
+    (tmp_path / "image.json").write_text(json.dumps({"digest": _digest(b"of another build")}))
+    with pytest.raises(ImageError, match="build the image again"):
+        engines.docker_id(Image(tmp_path))
