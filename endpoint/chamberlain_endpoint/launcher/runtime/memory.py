@@ -28,12 +28,14 @@ class MemoryRuntime:
     Attributes:
         started: every spec that was started, oldest first.
         refuse_starts: while set, every start fails with this text.
+        staying: those that go on when the launcher leaves.
         tell: plays that a running user endpoint, or its keeper, told something.
     """
 
     def __init__(self) -> None:
         self.started: list[LaunchSpec] = []
         self.refuse_starts = ""
+        self.staying: set[str] = set()
         self._processes: dict[str, _Process] = {}
         self._on_exit: Callable[[Exit], None] | None = None
         self.tell: Callable[[News], None] = unheard
@@ -73,8 +75,8 @@ class MemoryRuntime:
             self.end(user_endpoint, signal=9)
 
     def stays(self, user_endpoint: str) -> bool:
-        """Tell that nothing goes on."""
-        return False
+        """Tell whether it is among `staying`."""
+        return user_endpoint in self.staying
 
     def close(self) -> None:
         """Forget all."""

@@ -358,6 +358,19 @@ def test_leaving_stops_all_and_starts_no_other(bench: Bench) -> None:
     assert left == [True]
 
 
+def test_leaving_waits_for_nobody_who_stays(bench: Bench) -> None:
+    bench.launch()
+    other = new_id()
+    bench.launch(user_endpoint=other)
+    bench.runtime.staying.add(other)
+    left: list[bool] = []
+    bench.authority.leave(5.0, lambda: left.append(True))
+    assert bench.runtime.is_asked_to_stop(UEP)
+    assert not bench.runtime.is_asked_to_stop(other)
+    bench.runtime.end(UEP)
+    assert left == [True]
+
+
 def test_what_is_not_on_the_list_is_refused(bench: Bench) -> None:
     with pytest.raises(protocol.RequestRefusedError):
         bench.ask("hello")  # type: ignore[arg-type]
