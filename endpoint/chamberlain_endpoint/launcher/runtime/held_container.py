@@ -91,6 +91,8 @@ class HeldContainer:
             self._loop.on_readable(self._pidfd, self._process_ended)
         if self.is_stopping:
             self.signal(signal.SIGTERM)
+            # The kernel drops it for a first process that is not yet far enough to take it.
+            self._loop.call_later(_AGAIN_S, lambda: self.signal(signal.SIGTERM))
         if self._kill_at <= time.monotonic():
             self.signal(signal.SIGKILL)
 
