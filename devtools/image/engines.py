@@ -119,13 +119,13 @@ def _do(lab: Lab | None, command: list[str]) -> str:
     return str(lab.run(LOGIN, command, limit_s=_LONG_S).stdout)
 
 
-def install(image: Image, lab: Lab) -> str:
-    """Install the image where a lab's endpoint takes it from; return its digest."""
+def install(image: Image, lab: Lab, *, host: str = LOGIN) -> str:
+    """Install the image where a lab's endpoint takes it from, or on a node; return its digest."""
     wanted = str(image.about["digest"])
     program = str(software.WHERE / "bin/chamberlain-endpoint")
     with _shared(image, lab) as archive:
         words = [program, "image", "install", archive, "--digest", wanted]
-        lab.run(LOGIN, words, limit_s=_LONG_S)
+        lab.run(host, words, limit_s=_LONG_S)
     return wanted
 
 

@@ -7,21 +7,28 @@ import shlex
 from pathlib import Path
 from typing import Final
 
+from chamberlain_endpoint.engine import unpacked
 from chamberlain_endpoint.rendered.settled import HtexEngine
 
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+-]+")
 _WITH_MOUNT: Final = ("docker", "podman", "podman-hpc")
 
 
-def in_container(config: HtexEngine, command: str, *, run_dir: Path) -> str:
+def in_container(config: HtexEngine, command: str, *, run_dir: Path, image: str = "") -> str:
     """Return `command` as it runs in the container of `config`; as it is without one.
 
     Args:
         run_dir: folder with keys and logs, which the container must have as well.
+        image: root folder of the image that the user endpoint runs in; empty: in none.
+
+    Raises:
+        BlockRefusedError: no image is named, and there is none of the user endpoint's.
     """
     kind = config.container_type
     if kind is None:
         return command
+    if kind == unpacked.KIND:
+        return unpacked.command_inside(config.container_uri or image, command, run_dir=run_dir)
     options = (config.container_cmd_options or "").strip()
     folder = shlex.quote(str(run_dir))
     if kind == "custom":

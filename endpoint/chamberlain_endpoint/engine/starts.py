@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from chamberlain_endpoint.engine import unpacked
 from chamberlain_endpoint.engine.breaker import Breaker
 from chamberlain_endpoint.engine.breaker_file import BreakerFile
 from chamberlain_endpoint.engine.containers import in_container, worker_python
@@ -181,7 +183,10 @@ class Starts:
         python = worker_python(self._config, sys.executable)
         pool = pool_command(self._config, meeting, block=block, start=_POOL)
         command = f"{python} {pool}"
-        return in_container(self._config, command, run_dir=self._run_dir)
+        if self._config.container_type == unpacked.KIND:
+            unpacked.write_script(self._run_dir)
+        image = os.environ.get(unpacked.VARIABLE, "")
+        return in_container(self._config, command, run_dir=self._run_dir, image=image)
 
     def _pause(self, error: SchedulerSilentError) -> None:
         now_s = time.monotonic()

@@ -193,6 +193,11 @@ class RuntimeSettings:
         """Return the digest of the image `image`, empty for the usual one; None: not allowed."""
         return dict(self.images).get(image or self.image)
 
+    def root_of(self, image: str) -> Path | None:
+        """Return the root folder of the image `image`, wherever it is installed; None: none."""
+        digest = self.digest_of(image)
+        return None if digest is None else self.images_dir / digest.replace(":", "-") / "root"
+
     @property
     def kinds(self) -> frozenset[RuntimeKind]:
         """Every kind that somebody may be given."""

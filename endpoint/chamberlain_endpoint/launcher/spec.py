@@ -101,7 +101,7 @@ def build(
         account=account,
         # -I: neither the account's own packages nor PYTHON* variables change what runs.
         arguments=(str(settings.python), "-I", "-m", _MODULE),
-        environment=_environment(settings, account, launch.environment),
+        environment=_environment(settings, account, launch.environment, image),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
         runtime=runtime,
@@ -148,11 +148,12 @@ def _object(text: str, what: str) -> dict[str, Any]:
 
 
 def _environment(
-    settings: LauncherSettings, account: Account, added: dict[str, str]
+    settings: LauncherSettings, account: Account, added: dict[str, str], image: str
 ) -> dict[str, str]:
     for name, value in added.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise LaunchRefusedError(f"environment: {name[:128]!r} is no variable")
+    root = settings.runtime.root_of(image)
     return {
         "PATH": settings.path,
         "LANG": "C.UTF-8",
@@ -162,4 +163,6 @@ def _environment(
         "USER": account.uname,
         "LOGNAME": account.uname,
         "SHELL": account.shell,
+        # For workers that are to run in the same image: see `engine/unpacked`.
+        **({"CHAMBERLAIN_IMAGE": str(root)} if root else {}),
     }

@@ -37,7 +37,9 @@ from chamberlain_wire.limits import MAX_TASK_OUTPUT_BYTES, TASK_OUTPUT_BYTES
 Port = Annotated[int, Field(ge=1024, le=65535)]
 PortRange = tuple[Port, Port]
 
-ContainerType = Literal["apptainer", "docker", "singularity", "podman", "podman-hpc", "custom"]
+ContainerType = Literal[
+    "apptainer", "docker", "singularity", "podman", "podman-hpc", "unpacked", "custom"
+]
 
 REFUSED: Final = {
     "launch_cmd": "the command of the workers is Chamberlain's own; say what comes before it "
@@ -156,8 +158,10 @@ class _Htex(_TaskRules):
         strategy: older spelling of `job_status_kwargs.strategy`.
         job_status_kwargs: when blocks are added and given back.
         block_error_handler: accepted; a block that fails is always told of.
-        container_type: run the workers in a container of this kind.
-        container_uri: the image.
+        container_type: run the workers in a container of this kind. `unpacked` needs no engine on
+            the nodes, only the image's folder.
+        container_uri: the image. With `unpacked` its root folder on the nodes; left out it is the
+            image that the user endpoint itself runs in.
         container_cmd_options: shell text of the site's, before the image. With `custom` the
             whole command, with `{EXECUTOR_RUNDIR}` and `{EXECUTOR_LAUNCH_CMD}`.
     """
@@ -235,12 +239,31 @@ class _Htex(_TaskRules):
             return self
         if self.provider.type in _HAVE_IMAGES:
             raise ValueError(f"{self.provider.type} has an image of its own: leave container_* out")
+        if kind == "unpacked":
+            return self._whole_folder()
         if kind == "custom" and "{EXECUTOR_LAUNCH_CMD}" not in (options or ""):
             raise ValueError(
                 "container_type: custom needs container_cmd_options with {EXECUTOR_LAUNCH_CMD}"
             )
         if kind != "custom" and not self.container_uri:
             raise ValueError(f"container_type: {kind} needs container_uri, the image")
+        return self
+
+    def _whole_folder(self) -> Self:
+        if self.provider.type == "LocalProvider":
+            raise ValueError(
+                "container_type: unpacked is for the nodes of a scheduler: with LocalProvider "
+                "workers run where the user endpoint does, and in its image"
+            )
+        if self.container_cmd_options:
+            raise ValueError(
+                "container_type: unpacked has no engine that container_cmd_options go to"
+            )
+        if self.container_uri is not None and not self.container_uri.startswith("/"):
+            raise ValueError(
+                "container_type: unpacked takes a folder as container_uri, such as /images/a/root, "
+                f"not {self.container_uri[:60]!r}; leave it out for the user endpoint's own image"
+            )
         return self
 
 
