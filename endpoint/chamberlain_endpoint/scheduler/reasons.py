@@ -28,7 +28,7 @@ class Waiting:
 _LESS: Final = "Ask for less (nodes, cores, memory or walltime), or for another partition."
 _ADMINISTRATOR: Final = "Ask the administrators of the cluster."
 
-_WAITS: Final = MappingProxyType(
+WAITS: Final = MappingProxyType(
     {
         "Resources": Waiting("waits for free nodes"),
         "Priority": Waiting("waits behind jobs of higher priority"),
@@ -85,7 +85,7 @@ _WAITS: Final = MappingProxyType(
     }
 )
 _OTHERS: Final = "others of your jobs, or of your group's, must end first"
-_LIKE: Final = (
+LIKE: Final = (
     # A part of the scheduler's words, and what it means; the first that fits.
     ("PerJob", Waiting("asks for more than one job may have", _LESS, stuck=True)),
     ("Assoc", Waiting(f"waits for a limit of your group's or account's: {_OTHERS}")),
@@ -105,11 +105,11 @@ def why_it_waits(reason: str) -> Waiting | None:
     """Return what a pending reason means; None when there is nothing to say."""
     if not reason:
         return None
-    like = (waits for words, waits in _LIKE if words in reason)
-    return _WAITS.get(reason) or next(like, Waiting("waits"))
+    like = (waits for words, waits in LIKE if words in reason)
+    return WAITS.get(reason) or next(like, Waiting("waits"))
 
 
-_REFUSALS: Final = (
+REFUSALS: Final = (
     ("policy", "Wait until others of your jobs have ended, or ask for less."),
     ("account", "Check the account's name, and that you are a member of it."),
     ("partition", "Check the partition's name, and that you may use it."),
@@ -126,7 +126,7 @@ _REFUSALS: Final = (
 def what_to_do(refusal: str) -> str:
     """Return a sentence for who was refused a job; empty when nothing is known."""
     lowered = refusal.lower()
-    return next((todo for words, todo in _REFUSALS if words in lowered), "")
+    return next((todo for words, todo in REFUSALS if words in lowered), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Told:
 
 
 _AGAIN: Final = "Submit again; ask the administrators of the cluster if it repeats."
-_TOLD: Final = MappingProxyType(
+TOLD: Final = MappingProxyType(
     {
         End.COMPLETED: Told("ended{on}"),
         End.CANCELLED: Told("were cancelled{on}, by an operator or from your account", _AGAIN),
@@ -180,7 +180,7 @@ def how_it_went(said: Said, *, cancelled: bool = False, walltime: str = "") -> T
     if said.end is End.STUCK:
         waits = why_it_waits(said.reason) or Waiting("waits")
         return Told(_with(f"never began: their job {waits.meaning}", said.reason), waits.todo)
-    told = _TOLD[said.end]
+    told = TOLD[said.end]
     limit = f" ({walltime})" if walltime else ""
     return Told(told.how.format(on=on, walltime=limit), told.todo)
 

@@ -23,7 +23,7 @@ FOLDER = f"/etc/chamberlain/{ENDPOINT}"
 TEMPLATE = f"{FOLDER}/user_config_template.yaml.j2"
 SCHEMA = f"{FOLDER}/user_config_schema.json"
 PROGRAM = str(WHERE / "bin/chamberlain-endpoint")
-WORDS = ("PARTITION", "WALLTIME", "ACCOUNT", "HOLD", "LABEL")
+WORDS = ("PARTITION", "WALLTIME", "ACCOUNT", "HOLD", "LABEL", "QOS")
 NUMBERS = ("MAX", "NODES", "MAX_WORKERS", "CORES", "MEM", "BAD", "EXCLUSIVE", "IDLETIME", "MIN")
 QUEUE_S = 60.0
 
@@ -172,6 +172,20 @@ def results_of(answer: dict[str, Any]) -> Sequence[dict[str, Any]]:
     assert answer["error"] is None, answer
     results: Sequence[dict[str, Any]] = answer["results"]
     return results
+
+
+def status(slurm: Slurm, user_endpoint: str) -> dict[str, Any]:
+    """Return what the hub knows of a user endpoint of alice's from its last heartbeat."""
+    token = slurm.site.tokens[rollout.person("alice")]
+    answer = rollout.ask(slurm.lab, f"/v2/endpoints/{user_endpoint}/status", token)
+    details: dict[str, Any] = (answer or {}).get("details") or {}
+    return details
+
+
+def block_of(slurm: Slurm, job: Job) -> dict[str, Any]:
+    """Return what that status says of the block of a job; empty before it says anything."""
+    blocks = status(slurm, job.user_endpoint).get("blocks", [])
+    return next((one for one in blocks if one["job"] == job.id), {})
 
 
 def _schema() -> dict[str, Any]:

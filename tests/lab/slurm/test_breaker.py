@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.lab.slurm.conftest import PROGRAM, Slurm
+from tests.lab.slurm.conftest import PROGRAM, Slurm, status
 
-from devtools.lab import rollout
 from devtools.lab.plan import LOGIN
 from devtools.lab.rollout import ENDPOINT
 
@@ -59,11 +58,3 @@ def test_a_breaker_opens_holds_over_a_restart_and_closes_when_it_is_told_to(slur
     assert [one["user_endpoint"] for one in reset] == [breaker["user_endpoint"]]
     assert "3 blocks in a row failed" in ask(slurm)["error"]
     assert jobs(slurm) == before + 6
-
-
-def status(slurm: Slurm, user_endpoint: str) -> dict[str, Any]:
-    """Return what the hub knows of a user endpoint from its last heartbeat."""
-    token = slurm.site.tokens[rollout.person("alice")]
-    answer = rollout.ask(slurm.lab, f"/v2/endpoints/{user_endpoint}/status", token)
-    details: dict[str, Any] = answer["details"]
-    return details
