@@ -30,12 +30,25 @@ def where(seconds: float = 0.0) -> dict[str, Any]:
     }
 
 
+def hog(megabytes: float) -> int:
+    """Hold so much memory for a while, and touch all of it."""
+    import time
+
+    held = bytearray(b"x" * (int(megabytes) * 1_000_000))
+    time.sleep(60.0)
+    return len(held)
+
+
+FUNCTIONS = {"where": where, "hog": hog}
+
+
 def one_case(endpoint: str, case: dict[str, Any], limit_s: float) -> dict[str, Any]:
     """Return what became of one case's tasks."""
     began = time.monotonic()
     answer: dict[str, Any] = {"results": [], "error": None}
+    function = FUNCTIONS[case.get("function", "where")]
     with Executor(endpoint, user_endpoint_config=case["options"]) as executor:
-        futures = [executor.submit(where, argument) for argument in case["arguments"]]
+        futures = [executor.submit(function, argument) for argument in case["arguments"]]
         for future in futures:
             try:
                 left_s = limit_s - (time.monotonic() - began)
