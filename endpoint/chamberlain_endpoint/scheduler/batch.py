@@ -257,7 +257,9 @@ class BatchBlocks:
             return None
         del self._records[block]
         walltime = str(getattr(self._config, "walltime", ""))
-        told = how_it_went(record.said, cancelled=record.cancelled, walltime=walltime)
+        tail = self._tail(record.job)
+        said_at_last = slurm_words.with_printed(record.said, tail)
+        told = how_it_went(said_at_last, cancelled=record.cancelled, walltime=walltime)
         log.info(
             "job ended",
             extra={"event": "job.ended", "job": record.job, "reason": f"{told.how}"},
@@ -265,7 +267,7 @@ class BatchBlocks:
         return self._on_ended.pop(block), BlockEnded(
             block,
             told.how,
-            self._tail(record.job),
+            tail,
             told.todo,
             # Somebody took it away, or it asks for what there is not.
             again=record.said.end not in (End.CANCELLED, End.STUCK),

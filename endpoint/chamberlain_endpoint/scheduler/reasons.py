@@ -187,10 +187,14 @@ def how_it_went(said: Said, *, cancelled: bool = False, walltime: str = "") -> T
 
 def _failed(said: Said, on: str) -> str:
     if said.signal:
-        return f"{how_it_ended(-said.signal).replace('was', 'were', 1)}{on}"
+        return f"{_were(-said.signal)}{on}"
     if said.exit_code is not None:
-        return f"{how_it_ended(said.exit_code)}{on}"
+        return f"{_were(said.exit_code)}{on}"
     return _with(f"failed{on}", said.reason)
+
+
+def _were(code: int) -> str:
+    return how_it_ended(code).replace("was", "were", 1)
 
 
 def _with(text: str, reason: str) -> str:

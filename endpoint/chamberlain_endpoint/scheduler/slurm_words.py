@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -51,6 +52,12 @@ _SILENT: Final = (
     "protocol authentication error",
 )
 
+_MEMORY: Final = re.compile(
+    r"^(?:\d+: )?(?:slurmstepd|srun)[^ ]*: error: .*"
+    r"(?:exceeded (?:job )?memory limit|oom[_-]kill|out of memory)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
 
 def is_silence(text: str) -> bool:
     """Tell whether an error is about the controller's absence, not about what was asked."""
@@ -61,6 +68,17 @@ def is_silence(text: str) -> bool:
 def is_unknown_job(text: str) -> bool:
     """Tell whether an error says that there is no such job."""
     return "invalid job id" in text.lower()
+
+
+def with_printed(said: Said, printed: str) -> Said:
+    """Return `said`, corrected by what Slurm itself wrote into the job's output.
+
+    Where memory is counted and not walled in (JobAcctGatherParams=OverMemoryKill), a job that
+    takes too much is killed, and its record says no more than that it failed with 137.
+    """
+    if said.end is End.FAILED and _MEMORY.search(printed):
+        return replace(said, end=End.OUT_OF_MEMORY)
+    return said
 
 
 def read_squeue(text: str) -> Iterator[tuple[str, Said]]:

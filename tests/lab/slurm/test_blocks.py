@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from tests.lab.slurm.conftest import PROGRAM, Slurm, results_of
+from tests.lab.slurm.conftest import PROGRAM, Slurm, block_of, results_of
 
 from devtools.lab.plan import LOGIN
 from devtools.lab.rollout import ENDPOINT
@@ -20,6 +20,8 @@ pytestmark = [
 ]
 ALICE = 1001
 GONE_S = 60.0
+HEARD_S = 150.0
+"""A heartbeat is 30 s."""
 
 
 def test_hello_through_a_job_as_ones_own_account(slurm: Slurm) -> None:
@@ -92,3 +94,20 @@ def test_a_stopped_user_endpoint_leaves_no_job(slurm: Slurm) -> None:
     stop = ("user-endpoints", "stop", ENDPOINT, job.user_endpoint)
     slurm.run(PROGRAM, *stop, host=LOGIN)
     slurm.wait_empty()
+
+
+def test_a_job_that_waits_for_nodes_is_shown_with_its_reason(slurm: Slurm) -> None:
+    # Somebody else has both nodes.
+    words = ["sbatch", "--parsable", "-N2", "--exclusive", "-o", "/dev/null", "--chdir=/tmp"]
+    other = slurm.run(*words, "--wrap", "sleep 600", host=LOGIN, user="bob").strip()
+    try:
+        begun = slurm.begin({"waits": {"options": {"WALLTIME": "00:17:00"}}}, limit_s=250.0)
+        job = slurm.live("17:00", "PENDING")
+        assert wait_until(lambda: bool(block_of(slurm, job).get("reason")), HEARD_S)
+        shown = block_of(slurm, job)
+    finally:
+        slurm.run("scancel", other)
+    assert (shown["state"], shown["reason"]) == ("queued", "Resources")
+    assert shown["meaning"] == "waits for free nodes"
+    assert shown["seconds"] >= 0
+    results_of(begun.result()["waits"])

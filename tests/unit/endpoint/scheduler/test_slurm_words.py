@@ -93,3 +93,31 @@ def test_a_controller_that_is_away_is_silence(text: str) -> None:
 def test_a_refusal_is_no_silence() -> None:
     assert not slurm_words.is_silence("sbatch: error: invalid partition specified: nosuch")
     assert slurm_words.is_unknown_job("slurm_load_jobs error: Invalid job id specified")
+
+
+KILLED_FOR_MEMORY = """\
+0: slurmstepd-node1: error: *** STEP 22.0 ON node1 CANCELLED AT 2026-11-23T03:16:20 ***
+0: slurmstepd-node1: error: StepId=22.0 exceeded memory limit (540258304 > 524288000), being killed
+srun: Job step aborted: Waiting up to 4 seconds for job step to finish.
+"""
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        KILLED_FOR_MEMORY,
+        "slurmstepd-node1: error: Exceeded job memory limit\n",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=5.0. Some ...\n",
+        "srun: error: node1: task 0: Out Of Memory\n",
+    ],
+)
+def test_what_slurm_wrote_of_memory_is_believed_of_a_job_that_failed(printed: str) -> None:
+    failed = Said(JobState.ENDED, end=End.FAILED, exit_code=137, node="node1")
+    assert slurm_words.with_printed(failed, printed).end is End.OUT_OF_MEMORY
+
+
+def test_what_others_wrote_of_memory_is_not_slurms_word() -> None:
+    failed = Said(JobState.ENDED, end=End.FAILED, exit_code=1)
+    assert slurm_words.with_printed(failed, "my program exceeded memory limit\n") == failed
+    ended = Said(JobState.ENDED, end=End.TIMEOUT)
+    assert slurm_words.with_printed(ended, KILLED_FOR_MEMORY) == ended
