@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
 ]
-# The lab's control groups belong to systemd, so Slurm adds up what a job's processes hold.
+# Without control groups, which are systemd's here: Slurm adds up what a job's processes hold.
 COUNTED = """\
 SelectTypeParameters=CR_Core_Memory
 DefMemPerNode=500
