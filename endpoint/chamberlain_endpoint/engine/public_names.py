@@ -8,6 +8,7 @@ installed, it is used; where it is not, these stand in for it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -120,6 +121,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(_NAMES[module.__name__])
+        if module.__name__ == _MPI:
+            # Its result is of that module: dill, which would be the first to import it while it
+            # packs, takes the class for one that nobody can import, and packs it whole.
+            importlib.import_module(_SHELL)
 
 
 _PACKAGES: Final = (_PACKAGE, f"{_PACKAGE}.sdk")

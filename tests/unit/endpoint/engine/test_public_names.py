@@ -127,3 +127,23 @@ def test_the_names_are_there_unless_the_package_is(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+FIRST_RESULT = """\
+import base64, pickle
+from chamberlain_endpoint.engine import public_names
+from chamberlain_wire.serialize.packing import pack_result
+
+public_names.offer()
+# What the public SDK packs of an MPIFunction: the name of its class, and state.
+state = b"cglobus_compute_sdk.sdk.mpi_function\\nMPIFunction\\n)\\x81}(Vcmd\\nVtrue\\nub."
+result = pickle.loads(b"\\x80\\x02" + state)()
+print(b"chamberlain" in base64.b64decode(pack_result(result).partition("\\n")[2]))
+"""
+
+
+def test_the_result_of_an_mpi_function_names_no_module_of_ours() -> None:
+    # In a process of its own: whether the result's module was imported before decides.
+    words = [sys.executable, "-c", FIRST_RESULT]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
