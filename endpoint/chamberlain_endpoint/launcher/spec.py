@@ -77,6 +77,7 @@ def build(
     account = admitted.account
     config = _object(launch.config, "config")
     runtime, image = _chosen(settings, account, config)
+    root = settings.runtime.root_of(image) if runtime is RuntimeKind.CONTAINER else None
     state_dir = settings.accounts_dir / str(account.uid) / launch.user_endpoint
     line = {
         "v": 1,
@@ -101,7 +102,7 @@ def build(
         account=account,
         # -I: neither the account's own packages nor PYTHON* variables change what runs.
         arguments=(str(settings.python), "-I", "-m", _MODULE),
-        environment=_environment(settings, account, launch.environment, image),
+        environment=_environment(settings, account, launch.environment, root),
         state_dir=state_dir,
         first_line=json.dumps(line, separators=(",", ":")).encode() + b"\n",
         runtime=runtime,
@@ -148,12 +149,11 @@ def _object(text: str, what: str) -> dict[str, Any]:
 
 
 def _environment(
-    settings: LauncherSettings, account: Account, added: dict[str, str], image: str
+    settings: LauncherSettings, account: Account, added: dict[str, str], root: Path | None
 ) -> dict[str, str]:
     for name, value in added.items():
         if not _NAME.fullmatch(name) or "\0" in value:
             raise LaunchRefusedError(f"environment: {name[:128]!r} is no variable")
-    root = settings.runtime.root_of(image)
     return {
         "PATH": settings.path,
         "LANG": "C.UTF-8",

@@ -108,13 +108,15 @@ def _built(tmp_path: Path, account: object, **config: object) -> spec.LaunchSpec
     return spec.build(settings, launch, make_assertion(), admitted)
 
 
-def test_a_container_is_told_where_its_lease_is_and_a_process_is_not(tmp_path: Path) -> None:
+def test_a_container_is_told_its_lease_and_its_image_and_a_process_is_not(tmp_path: Path) -> None:
     in_container = _built(tmp_path, ALICE)
     assert (in_container.runtime, in_container.image) == (CONTAINER, "gpu")
     assert json.loads(in_container.first_line)["lease_file"] == spec.LEASE_FILE
+    assert in_container.environment["CHAMBERLAIN_IMAGE"] == str(SITE.root_of("gpu"))
     process = _built(tmp_path, ALICE, runtime="process", container_image="usual")
     assert (process.runtime, process.image) == (PROCESS, "")
     assert json.loads(process.first_line)["lease_file"] == ""
+    assert "CHAMBERLAIN_IMAGE" not in process.environment
 
 
 @pytest.mark.parametrize("name", ["runtime", "container_image"])
