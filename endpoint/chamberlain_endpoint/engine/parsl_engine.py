@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from parsl.executors.high_throughput.executor import HighThroughputExecutor  # n
 from chamberlain_endpoint.engine import tether  # noqa: E402
 from chamberlain_endpoint.engine.fleet import Pool  # noqa: E402
 from chamberlain_endpoint.engine.meeting import Meeting  # noqa: E402
+from chamberlain_endpoint.engine.memory_kills import MemoryKills  # noqa: E402
 from chamberlain_endpoint.engine.port import EngineStartError, Job  # noqa: E402
 from chamberlain_endpoint.engine.recall import Recall  # noqa: E402
 from chamberlain_endpoint.engine.slots import Recalled  # noqa: E402
@@ -43,6 +45,9 @@ _ANSWER_S: Final = 10.0
 _LOOK_MS: Final = 50
 _POLL_MS: Final = 100
 """How often Parsl's loops look up although nothing came; messages do not wait for it."""
+
+_KILLS: Final = MemoryKills()
+"""From when Parsl is loaded, before any worker runs: a process has one control group."""
 
 OnDone = Callable[["Future[Any]"], None]
 
@@ -250,9 +255,13 @@ def lost_pool(error: BaseException) -> str:
 def why_lost(error: BaseException) -> str:
     """Return a sentence for the caller about a task whose future failed with `error`."""
     if isinstance(error, WorkerLost):
+        died = f"The worker that ran the task died on host {error.hostname}"
+        why = _KILLS.sentence() if error.hostname == socket.gethostname() else ""
+        if why:
+            return f"{died}. {why}"
         return (
-            f"The worker that ran the task died on host {error.hostname}: it was killed, for "
-            "example because the memory was full, or the function ended its process."
+            f"{died}: it was killed, for example because the memory was full, or the function "
+            "ended its process."
         )
     if isinstance(error, ManagerLost):
         return "The node that ran the task was lost: its workers went silent."

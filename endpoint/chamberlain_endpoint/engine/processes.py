@@ -28,6 +28,7 @@ from typing import IO, Final
 
 from chamberlain_endpoint.engine import capture
 from chamberlain_endpoint.engine.family import end_family
+from chamberlain_endpoint.engine.memory_kills import MemoryKills
 from chamberlain_endpoint.engine.port import (
     Broken,
     CapacityChanged,
@@ -82,6 +83,7 @@ class ProcessEngine:
         self._workers: list[_Worker] = []
         self._queue: deque[Job] = deque()
         self._bad_starts = 0
+        self._kills = MemoryKills()
         self._errors: IO[bytes] | None = None
 
     def start(self, on_report: OnReport) -> None:
@@ -142,6 +144,10 @@ class ProcessEngine:
         self._stopping = True
         self._wake()
         self._thread.join()
+
+    def _for_memory(self, code: int) -> str:
+        why = self._kills.sentence() if code == -signal.SIGKILL else ""
+        return f" {why}" if why else ""
 
     # The pool's own thread; it lives as long as the workers, who are tied to it.
 
@@ -230,7 +236,7 @@ class ProcessEngine:
         if worker.job is not None:
             text = reason or (
                 f"The worker process {how_it_ended(code)} while the task ran."
-                f"{_last_words(worker, worker.job)}"
+                f"{self._for_memory(code)}{_last_words(worker, worker.job)}"
             )
             self._on_report(Lost(worker.job.task_id, text))
         _close_output(worker)

@@ -15,6 +15,7 @@ from chamberlain_wire.errors import ErrorCode
 
 _MESSAGE_CHARS: Final = 2000
 _LINE_CHARS: Final = 300
+_WHY: Final = "ended: "
 
 
 def explain_end(ended: Ended) -> tuple[str, str]:
@@ -47,7 +48,9 @@ def _fatal(line: str) -> tuple[str, str] | None:
 
 def _sentence(ended: Ended, last: str) -> str:
     if ended.signal is not None:
-        return f"The user endpoint was ended by signal {_signal(ended.signal)}."
+        # The launcher's own word, the last of all, where it knows what the signal was for.
+        why = f": {last[:_LINE_CHARS].removeprefix(_WHY)}" if last.startswith(_WHY) else ""
+        return f"The user endpoint was ended by signal {_signal(ended.signal)}{why}."
     if ended.exit_code is None:
         return "The user endpoint is gone: the endpoint's launcher was restarted."
     said = f"; the last that it wrote: {last[:_LINE_CHARS]}" if last else " without a word"

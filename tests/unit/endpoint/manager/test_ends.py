@@ -26,6 +26,8 @@ FATAL = '{"fatal": {"code": "CONFIG_INVALID", "message": "no such queue"}}'
         (ended(1), "START_FAILED", "exit code 1 without a word"),
         (ended(None, signal=9), "START_FAILED", "signal 9 (SIGKILL)"),
         (ended(None, signal=99), "START_FAILED", "signal 99."),
+        (ended(None, signal=9, tail="x\nended: no memory\n"), "START_FAILED", "KILL): no memory."),
+        (ended(None, signal=9, tail="a word"), "START_FAILED", "signal 9 (SIGKILL)."),
         (ended(70, tail='{"fatal": {"code": "X", "message": "y"}}'), "START_FAILED", "exit code"),
         (ended(70, tail='{"fatal": 7}'), "START_FAILED", "exit code"),
         (ended(70, tail='{"fatal": {"code": "INTERNAL", "message": 7}}'), "START_FAILED", "exit"),
