@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from devtools.image import build as builds
 from devtools.image import engines
+from devtools.image.registry import Access
 from devtools.lab.lab import Lab
 from devtools.say import Reporter, last_line
 
@@ -25,6 +27,7 @@ _WHICH = click.option(
     show_default=True,
     help="Which image.",
 )
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group("image", short_help="The images of user endpoint and hub: build, save, load, push.")
@@ -85,12 +88,25 @@ def load(name: str | None, which: str, engine: str | None) -> None:
 @_LAB
 @_WHICH
 @click.option("--plain-http", is_flag=True, help="The registry has no TLS: one of a lab.")
+@click.option("--ca", type=_FILE, help="Certificate (PEM) of the registry's own authority.")
+@click.option("--user", default="", help="Who we are at the registry.")
+@click.option("--password-file", type=_FILE, help="File with that user's password, in one line.")
 @click.argument("target", metavar="REGISTRY/NAME:TAG")
-def push(name: str | None, which: str, plain_http: bool, target: str) -> None:
-    """Copy the image to a registry, and say its name there by digest."""
+def push(name: str | None, which: str, target: str, **given: Any) -> None:
+    """Copy the image to a registry, and say its name there by digest.
+
+    Without --user the registry lets everybody in, or `skopeo login` was here before.
+    """
     lab = _lab(name)
+    access = Access(
+        given["plain_http"], given["ca"], user=given["user"], password_file=given["password_file"]
+    )
+    if access.password_file is not None and not access.user:
+        raise click.UsageError("--password-file goes with --user")
+    if access.plain and (access.ca or access.user):
+        raise click.UsageError("--plain-http would show the password to everybody; use --ca")
     image = builds.build(Reporter(), lab, builds.KINDS[which])
-    click.echo(engines.push(image, target, lab, plain=plain_http))
+    click.echo(engines.push(image, target, lab, access))
     sys.exit(last_line(1, 0, to_stderr=True))
 
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from devtools.image import registry
 from devtools.image.build import Image, ImageError
+from devtools.image.registry import Access, RegistryError
 from devtools.lab import software
 from devtools.lab.lab import Lab
 from devtools.lab.plan import LOGIN
@@ -20,6 +22,7 @@ from devtools.say import CannotGoOnError
 
 ENGINES: Final = ("podman", "docker")
 _LONG_S: Final = 600.0
+_ANYBODY: Final = Access()
 
 
 class EngineError(CannotGoOnError):
@@ -129,41 +132,59 @@ def install(image: Image, lab: Lab, *, host: str = LOGIN) -> str:
     return wanted
 
 
-def push(image: Image, target: str, lab: Lab | None, *, plain: bool = False) -> str:
+def push(image: Image, target: str, lab: Lab | None, access: Access = _ANYBODY) -> str:
     """Copy the image to `target`, such as `registry.example.edu/chamberlain/user-endpoint:1.0`.
 
     Args:
         lab: its login node speaks to the registry; None: this machine.
-        plain: the registry has no TLS. For one on the lab's own network.
 
     Returns:
         The reference by digest, which is what a site's configuration should name.
 
     Raises:
-        EngineError, InsideError: the registry could not be reached, or refused.
+        EngineError: skopeo is missing.
+        RegistryError: the registry could not be reached, or refused.
         ImageError: what arrived has another digest.
     """
-    words = ["skopeo", "copy", "--quiet", *(["--dest-tls-verify=false"] if plain else [])]
-    ask = ["skopeo", "inspect", *(["--tls-verify=false"] if plain else [])]
-    ask += ["--format", "{{.Digest}}", f"docker://{target}"]
-    if lab is not None:
-        with _shared(image, lab) as archive:
-            lab.run(LOGIN, [*words, f"oci-archive:{archive}", f"docker://{target}"])
-        arrived = lab.run(LOGIN, ask).stdout.strip()
-    else:
-        if shutil.which("skopeo") is None:
-            raise EngineError("skopeo is not installed: apt-get install skopeo")
-        _run([*words, f"oci-archive:{image.archive}", f"docker://{target}"])
-        arrived = _run(ask).strip()
+    if lab is None and shutil.which("skopeo") is None:
+        raise EngineError("skopeo is not installed: apt-get install skopeo")
+    with registry.options(access, target, lab) as given:
+        remote = [f"--dest-{one.removeprefix('--')}" if one[:2] == "--" else one for one in given]
+        with _reachable(image, lab) as archive:
+            words = ["copy", "--quiet", *remote, f"oci-archive:{archive}", f"docker://{target}"]
+            _skopeo(words, target, lab)
+        ask = ["inspect", *given, "--format", "{{.Digest}}", f"docker://{target}"]
+        arrived = _skopeo(ask, target, lab).strip()
     wanted = image.about["digest"]
     if arrived != wanted:
         raise ImageError(f"{target} is {arrived}; {wanted} was sent.")
     return f"{_without_tag(target)}@{arrived}"
 
 
+def _skopeo(words: list[str], target: str, lab: Lab | None) -> str:
+    command = ["skopeo", *words]
+    if lab is not None:
+        done = lab.run(LOGIN, command, limit_s=_LONG_S, check=False)
+    else:
+        done = _ended(command)
+    if done.returncode != 0:
+        raise RegistryError(registry.sentence(target, done.stderr))
+    return done.stdout
+
+
 def _without_tag(target: str) -> str:
     host, slash, rest = target.rpartition("/")
     return f"{host}{slash}{rest.partition(':')[0]}"
+
+
+@contextmanager
+def _reachable(image: Image, lab: Lab | None) -> Iterator[str]:
+    """Give the archive's name where skopeo runs."""
+    if lab is None:
+        yield str(image.archive)
+        return
+    with _shared(image, lab) as archive:
+        yield archive
 
 
 @contextmanager
@@ -178,7 +199,14 @@ def _shared(image: Image, lab: Lab) -> Iterator[str]:
 
 
 def _run(command: list[str]) -> str:
-    done = subprocess.run(
+    done = _ended(command)
+    if done.returncode != 0:
+        raise EngineError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def _ended(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -186,6 +214,3 @@ def _run(command: list[str]) -> str:
         timeout=_LONG_S,
         check=False,
     )
-    if done.returncode != 0:
-        raise EngineError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return done.stdout

@@ -11,6 +11,7 @@ import pytest
 from devtools.image import build as builds
 from devtools.image import engines
 from devtools.image.build import Image
+from devtools.image.registry import Access
 from devtools.lab.lab import Lab
 from devtools.lab.plan import HUB, LOGIN
 from devtools.lab.rollout import put
@@ -110,7 +111,7 @@ def test_what_is_pulled_from_a_registry_by_digest_is_what_was_built(image: Image
     lab.run(HUB, ["systemctl", "restart", "docker-registry"])
     up = ["curl", "-sf", "--retry", "300", "--retry-connrefused", "--retry-max-time", "60"]
     lab.run(LOGIN, [*up, "--retry-delay", "1", f"http://{REGISTRY}/v2/"])
-    name = engines.push(image, f"{REGISTRY}/site/user-endpoint:1", lab, plain=True)
+    name = engines.push(image, f"{REGISTRY}/site/user-endpoint:1", lab, Access(plain=True))
     assert name == f"{REGISTRY}/site/user-endpoint@{image.about['digest']}"
     lab.run(LOGIN, ["podman", "pull", "--quiet", "--tls-verify=false", name], limit_s=300.0)
     lab.run(LOGIN, ["podman", "image", "exists", name])
