@@ -64,8 +64,9 @@ mounts = ["/run/munge", "/etc/slurm"]
 [runtime.images]
 usual = "{digest}"
 [runtime.limits]
-memory_mib = 1024
+{limits}
 """
+_LIMITS: Final = "memory_mib = 1024"
 
 # `chamberlain-hub user add` and `token create`, for all people in one process.
 _ADD_PEOPLE: Final = """\
@@ -145,7 +146,12 @@ def renew(lab: Lab, report: Reporter) -> None:
 
 
 def use_containers(
-    lab: Lab, site: Site, digest: str, report: Reporter, *, engine: str = ""
+    lab: Lab,
+    site: Site,
+    digest: str,
+    report: Reporter,
+    *,
+    engine: str = "",
 ) -> None:
     """Have the endpoint run user endpoints in containers of the image `digest`, from now on.
 
@@ -157,15 +163,29 @@ def use_containers(
         InsideError: a command failed on the login node, such as the check of the settings.
         LabError: the endpoint did not come back online.
     """
-    settings = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
     with report.step("Having the endpoint run user endpoints in containers"):
-        text = lab.run(LOGIN, ["cat", settings]).stdout
-        before = text.partition("\n[runtime]\n")[0]
-        runtime = _RUNTIME.format(digest=digest, engine=engine)
-        put(lab, LOGIN, settings, f"{before}\n{runtime}", mode="0644")
+        write_runtime(lab, digest, engine=engine)
         _endpoint(lab, "check-config", ENDPOINT)
         lab.run(LOGIN, ["systemctl", "restart", ENDPOINT_UNIT], limit_s=180.0)
         wait_online(lab, site)
+
+
+def write_runtime(lab: Lab, digest: str, *, engine: str = "") -> None:
+    """Write the endpoint's settings for containers; see `use_containers`, which has them taken."""
+    settings = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
+    text = with_runtime(lab.run(LOGIN, ["cat", settings]).stdout, digest, engine=engine)
+    put(lab, LOGIN, settings, text, mode="0644")
+
+
+def with_runtime(text: str, digest: str, *, engine: str = "", limits: str = _LIMITS) -> str:
+    """Return the settings `text` of a launcher, with containers of the image `digest`.
+
+    Args:
+        engine: see `use_containers`.
+        limits: lines of `[runtime.limits]`, and tables after it.
+    """
+    before = text.partition("\n[runtime]\n")[0]
+    return f"{before}\n{_RUNTIME.format(digest=digest, engine=engine, limits=limits)}"
 
 
 def wait_online(lab: Lab, site: Site) -> None:

@@ -12,6 +12,7 @@ from chamberlain_endpoint.launcher.settings import (
     Mount,
     RuntimeKind,
     RuntimeSettings,
+    SchedulerSource,
 )
 from chamberlain_endpoint.launcher.toml_table import Table
 
@@ -50,6 +51,8 @@ def parse(runtime: Table) -> RuntimeSettings:
         python=runtime.path("python", str(usual.python)),
         network=runtime.text("network", usual.network),
         mounts=_mounts(runtime),
+        scheduler=_scheduler(runtime),
+        scheduler_paths=tuple(map(Path, runtime.texts("scheduler_paths", ()))),
         mounts_home=runtime.truth("mounts_home", default=usual.mounts_home),
         known_accounts=runtime.texts("known_accounts", usual.known_accounts),
         subordinate_first=runtime.whole(
@@ -112,6 +115,14 @@ def _engine(runtime: Table) -> EngineKind:
     return EngineKind(text)
 
 
+def _scheduler(runtime: Table) -> SchedulerSource:
+    text = runtime.text("scheduler", SchedulerSource.IMAGE)
+    if text not in set(SchedulerSource):
+        runtime.fault("scheduler", 'must be "image" or "host"')
+        return SchedulerSource.IMAGE
+    return SchedulerSource(text)
+
+
 def _images(runtime: Table) -> tuple[tuple[str, str], ...]:
     table = runtime.table("images")
     found = []
@@ -133,13 +144,17 @@ def _mounts(runtime: Table) -> tuple[Mount, ...]:
         if mode not in ("", "ro", "rw"):
             target, mode = rest, "ro"
         mount = Mount(Path(source), Path(target or source), is_writable=mode == "rw")
-        for path in (mount.source, mount.target):
-            if not path.is_absolute() or ".." in path.parts:
-                runtime.fault("mounts", f"{text!r}: {path} must be an absolute path")
-        if str(mount.target) in _OWN_PLACES:
-            runtime.fault("mounts", f"{text!r}: {mount.target} belongs to the container itself")
+        _check_mount(runtime, "mounts", text, mount)
         found.append(mount)
     return tuple(found)
+
+
+def _check_mount(runtime: Table, name: str, text: str, mount: Mount) -> None:
+    for path in {mount.source, mount.target}:
+        if not path.is_absolute() or ".." in path.parts:
+            runtime.fault(name, f"{text!r}: {path} must be an absolute path")
+    if str(mount.target) in _OWN_PLACES:
+        runtime.fault(name, f"{text!r}: {mount.target} belongs to the container itself")
 
 
 def _limits(table: Table, usual: Limits) -> Limits:
@@ -166,6 +181,11 @@ def _check_across(runtime: Table, settings: RuntimeSettings) -> None:
     last = settings.subordinate_first + settings.subordinate_count - 1
     if last > _MOST_ID:
         runtime.fault("subordinate_count", f"reaches id {last}; the kernel's last is {_MOST_ID}")
+    for path in settings.scheduler_paths:
+        _check_mount(runtime, "scheduler_paths", str(path), Mount(path, path))
+    if (settings.scheduler is SchedulerSource.HOST) != bool(settings.scheduler_paths):
+        what = 'must name what is mounted for scheduler = "host", and nothing for "image"'
+        runtime.fault("scheduler_paths", what)
     if RuntimeKind.CONTAINER not in settings.kinds:
         return
     if settings.engine is EngineKind.DOCKER and settings.network == "host":

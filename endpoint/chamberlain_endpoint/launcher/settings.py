@@ -107,6 +107,13 @@ class EngineKind(StrEnum):
     DOCKER = "docker"
 
 
+class SchedulerSource(StrEnum):
+    """Where containers have the scheduler's commands from."""
+
+    IMAGE = "image"
+    HOST = "host"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one user endpoint may use. 0 is no limit of ours.
@@ -153,6 +160,9 @@ class RuntimeSettings:
         python: the interpreter in the image.
         network: `host`, or the name of one of the engine's networks.
         mounts: what every container sees beside the account's home.
+        scheduler: where the scheduler's commands come from.
+        scheduler_paths: commands, libraries and plugins of the host that every container sees,
+            read-only, for `SchedulerSource.HOST`; empty for the other.
         mounts_home: whether containers see the account's home.
         known_accounts: names of the host's accounts that containers know beside their own;
             scheduler tools look up their daemons' accounts.
@@ -179,6 +189,8 @@ class RuntimeSettings:
     python: Path = Path("/opt/chamberlain/bin/python3")
     network: str = "host"
     mounts: tuple[Mount, ...] = ()
+    scheduler: SchedulerSource = SchedulerSource.IMAGE
+    scheduler_paths: tuple[Path, ...] = ()
     mounts_home: bool = True
     known_accounts: tuple[str, ...] = ("root", "nobody", "munge", "slurm")
     subordinate_first: int = 1_000_000_000

@@ -225,6 +225,7 @@ def _spec(settings: LauncherSettings, account: Account) -> LaunchSpec:
             "HOME": account.dir,
             "USER": account.uname,
             "LOGNAME": account.uname,
+            chain_probe.SOURCE: str(settings.runtime.scheduler),
         },
         state_dir=settings.accounts_dir / str(account.uid) / name,
         first_line=b"\n",

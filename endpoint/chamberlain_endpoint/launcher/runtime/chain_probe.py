@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 MARK = "chain-probe: "
+SOURCE = "CHAMBERLAIN_TRY_SCHEDULER"
+"""Variable of the environment: `host` where the scheduler's commands should be the host's."""
+
 _PATIENCE_S = 10
 _NO_CONFIGURATION = ("slurm.conf", "fetch a config", "configuration source")
+_NO_PLUGIN = ("plugin", "dlopen")
+_NO_LIBRARY = re.compile(r"error while loading shared libraries: ([^:]+): cannot open")
 _SILENT = ("unable to contact", "connection refused", "connect failure", "timed out")
 _COMMANDS = (
     ("sinfo", ("--noheader", "--format", "%P %a %D")),
@@ -54,7 +60,8 @@ def _munge() -> list[dict[str, str]]:
         return [{"link": "munge", "state": "unknown", "said": said, "todo": todo}]
     code, out = _run("munge", "--no-input")
     if code:
-        todo = 'mount it: runtime.mounts = ["/run/munge"]; does munged run on this host?'
+        usual = 'mount it: runtime.mounts = ["/run/munge"]; does munged run on this host?'
+        todo = _no_library(out) or usual
         return [{"link": "munge", "state": "bad", "said": out, "todo": todo}]
     return [{"credential": out}]
 
@@ -70,6 +77,10 @@ def _scheduler() -> list[dict[str, str]]:
             # The others would be as silent, and take as long to say so.
             return [*found, {**good, "state": "bad", "said": out, "todo": _todo(out)}]
         found.append(good)
+    if not found and os.environ.get(SOURCE) == "host":
+        said = f"none of the host's commands is in the container's PATH ({os.environ['PATH']})"
+        todo = "name them, or their folder, in runtime.scheduler_paths; path has their folder"
+        found.append({"link": "scheduler", "state": "bad", "said": said, "todo": todo})
     if not found:
         said = "no scheduler's commands in the container"
         todo = "put them into the image or mount them from the host, if jobs are to be submitted"
@@ -77,10 +88,23 @@ def _scheduler() -> list[dict[str, str]]:
     return found
 
 
+def _no_library(out: str) -> str:
+    """Return what to do about a library that a command says is missing; empty: none is."""
+    found = _NO_LIBRARY.search(out)
+    if found is None:
+        return ""
+    where = f"add it to runtime.scheduler_paths (on this host: ldconfig -p | grep {found[1]})"
+    return f"the library {found[1]} is not in the container: {where}"
+
+
 def _todo(out: str) -> str:
-    said = out.lower()
+    said, library = out.lower(), _no_library(out)
+    if library:
+        return library
     if any(sign in said for sign in _NO_CONFIGURATION):
         return 'mount it: runtime.mounts = ["/etc/slurm"]; is slurm.conf there on this host?'
+    if any(sign in said for sign in _NO_PLUGIN):
+        return "add the scheduler's folder of plugins to runtime.scheduler_paths"
     if any(sign in said for sign in _SILENT):
         return "the scheduler is silent: does its daemon run, can this host reach it?"
     return "is its configuration mounted (/etc/slurm), is the scheduler reachable?"

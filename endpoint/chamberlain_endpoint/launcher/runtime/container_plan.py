@@ -120,6 +120,7 @@ def _mounts(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> list[M
     if settings.mounts_home:
         home = Path(spec.account.dir)
         found.append(Mount(home, home, is_writable=True))
+    found.extend(Mount(path, path) for path in settings.scheduler_paths)
     return [*found, *settings.mounts]
 
 

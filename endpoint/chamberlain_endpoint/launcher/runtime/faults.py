@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import Final
 
 from chamberlain_endpoint.launcher.runtime.port import StartFailedError
@@ -65,8 +66,19 @@ class NoMountError(EngineError):
     """Something of the host that containers are to see is not there."""
 
     word = "no_mount"
-    remedy = "Start what makes it (munged makes /run/munge), or take it out of runtime.mounts."
+    remedy = (
+        "Start what makes it (munged makes /run/munge), or take it out of runtime.mounts or "
+        "runtime.scheduler_paths."
+    )
     public = "Something that the site's containers need is missing; tell its administrator."
+
+
+class NoNetworkError(EngineError):
+    """The engine has no network of the name that the site chose."""
+
+    word = "no_network"
+    remedy = "Make it (podman network create NAME), or correct runtime.network."
+    public = "The network of the site's containers is missing; tell its administrator."
 
 
 class NotIsolatedError(EngineError):
@@ -100,9 +112,14 @@ _SIGNS: Final[tuple[tuple[type[EngineError], tuple[str, ...]], ...]] = (
 )
 
 
+_NO_NETWORK: Final = re.compile(r"unable to find network|network (\S+ )?not found")
+
+
 def of_text(status: int, text: str) -> EngineError:
     """Return the error that an engine's answer means."""
     low = text.lower()
+    if _NO_NETWORK.search(low):
+        return NoNetworkError(f"{status}: {text}")
     for kind, signs in _SIGNS:
         if any(sign in low for sign in signs):
             return kind(f"{status}: {text}")
@@ -121,6 +138,7 @@ def by_word(word: str, detail: str) -> EngineError:
         EngineDownError,
         NoImageError,
         NoMountError,
+        NoNetworkError,
         NoSpaceError,
         NoSubordinateIdsError,
         NoUserNamespaceError,

@@ -18,6 +18,8 @@ from chamberlain_endpoint.launcher.runtime import faults
         ("crun: writing file `/proc/9/gid_map`: Invalid argument", "no_user_namespace"),
         ("write /var/lib/containers/x: no space left on device", "no_space"),
         ("No such image: sha256:0", "no_image"),
+        ("unable to find network with name or ID x: network not found", "no_network"),
+        ("failed to set up container networking: network x not found", "no_network"),
         ("something else", "engine"),
     ],
 )

@@ -14,6 +14,7 @@ from chamberlain_endpoint.launcher.settings import (
     Mount,
     RuntimeKind,
     RuntimeSettings,
+    SchedulerSource,
 )
 from chamberlain_endpoint.launcher.toml_table import Table
 
@@ -43,6 +44,8 @@ def test_everything_said_is_taken() -> None:
         image = "usual"
         network = "cluster"
         mounts = ["/scratch:rw", "/run/munge", "/a:/b:ro"]
+        scheduler = "host"
+        scheduler_paths = ["/opt/slurm", "/usr/bin/sbatch"]
         known_accounts = ["slurm"]
         [images]
         usual = "{DIGEST}"
@@ -63,6 +66,8 @@ def test_everything_said_is_taken() -> None:
         Mount(Path("/run/munge"), Path("/run/munge")),
         Mount(Path("/a"), Path("/b")),
     )
+    assert settings.scheduler is SchedulerSource.HOST
+    assert settings.scheduler_paths == (Path("/opt/slurm"), Path("/usr/bin/sbatch"))
     assert settings.limits == Limits(memory_mib=1024, cpus=1.5)
     assert dict(settings.group_limits)["staff"].pids == 64
     assert dict(settings.account_limits)["alice"].open_files == 128
@@ -133,6 +138,11 @@ def test_docker_is_looked_for_where_it_is() -> None:
         ('netwrk = "host"', "did you mean network"),
         ('if_unavailable = "perhaps"', "if_unavailable"),
         ('engine = "lxc"', "engine"),
+        ('scheduler = "slurm"', "scheduler must be"),
+        ('scheduler = "host"', "scheduler_paths must name"),
+        ('scheduler_paths = ["/opt/slurm"]', "scheduler_paths must name"),
+        ('scheduler = "host"\nscheduler_paths = ["opt"]', "absolute"),
+        ('scheduler = "host"\nscheduler_paths = ["/etc"]', "belongs to the container"),
     ],
 )
 def test_faults_are_named(text: str, fault: str) -> None:
