@@ -108,7 +108,7 @@ def _blob(archive: tarfile.TarFile, digest: str) -> bytes:
 
 @contextmanager
 def _at_hand(image: Image, lab: Lab | None) -> Iterator[str]:
-    """Give the archive's name where the engine is."""
+    """Give the archive's name where the engine, or skopeo, runs."""
     if lab is None:
         yield str(image.archive)
         return
@@ -150,7 +150,7 @@ def push(image: Image, target: str, lab: Lab | None, access: Access = _ANYBODY) 
         raise EngineError("skopeo is not installed: apt-get install skopeo")
     with registry.options(access, target, lab) as given:
         remote = [f"--dest-{one.removeprefix('--')}" if one[:2] == "--" else one for one in given]
-        with _reachable(image, lab) as archive:
+        with _at_hand(image, lab) as archive:
             words = ["copy", "--quiet", *remote, f"oci-archive:{archive}", f"docker://{target}"]
             _skopeo(words, target, lab)
         ask = ["inspect", *given, "--format", "{{.Digest}}", f"docker://{target}"]
@@ -175,16 +175,6 @@ def _skopeo(words: list[str], target: str, lab: Lab | None) -> str:
 def _without_tag(target: str) -> str:
     host, slash, rest = target.rpartition("/")
     return f"{host}{slash}{rest.partition(':')[0]}"
-
-
-@contextmanager
-def _reachable(image: Image, lab: Lab | None) -> Iterator[str]:
-    """Give the archive's name where skopeo runs."""
-    if lab is None:
-        yield str(image.archive)
-        return
-    with _shared(image, lab) as archive:
-        yield archive
 
 
 @contextmanager

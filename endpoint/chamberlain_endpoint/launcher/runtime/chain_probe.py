@@ -21,7 +21,10 @@ SOURCE = "CHAMBERLAIN_TRY_SCHEDULER"
 _PATIENCE_S = 10
 _NO_CONFIGURATION = ("slurm.conf", "fetch a config", "configuration source")
 _NO_PLUGIN = ("plugin", "dlopen")
-_NO_LIBRARY = re.compile(r"error while loading shared libraries: ([^:]+): cannot open")
+_NO_LIBRARY = re.compile(
+    r"error while loading shared libraries: (?:\S*/)?([^:/]+): (?:cannot open|file too short)"
+)
+"""An empty file is where an earlier container had the library mounted."""
 _SILENT = ("unable to contact", "connection refused", "connect failure", "timed out")
 _COMMANDS = (
     ("sinfo", ("--noheader", "--format", "%P %a %D")),
