@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ HUB_URL: Final = f"http://{HUB}:5000"
 DOMAIN: Final = "example.edu"
 
 _FACTS: Final = "site.json"
+_LAUNCHER_SETTINGS: Final = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
 _HUB_SETTINGS: Final = "/etc/chamberlain/hub.toml"
 _HUB_ACCOUNT: Final = "chamberlain-hub"
 _ONLINE_S: Final = 120.0
@@ -172,9 +174,29 @@ def use_containers(
 
 def write_runtime(lab: Lab, digest: str, *, engine: str = "") -> None:
     """Write the endpoint's settings for containers; see `use_containers`, which has them taken."""
-    settings = f"/etc/chamberlain/{ENDPOINT}/launcher.toml"
-    text = with_runtime(lab.run(LOGIN, ["cat", settings]).stdout, digest, engine=engine)
-    put(lab, LOGIN, settings, text, mode="0644")
+    text = with_runtime(_launcher_settings(lab), digest, engine=engine)
+    put(lab, LOGIN, _LAUNCHER_SETTINGS, text, mode="0644")
+
+
+@contextmanager
+def settings_kept(lab: Lab, site: Site) -> Iterator[None]:
+    """Put the launcher's settings back afterwards; where they changed, the endpoint restarts.
+
+    Raises:
+        LabError: the endpoint did not come back online.
+    """
+    before = _launcher_settings(lab)
+    yield
+    if _launcher_settings(lab) == before:
+        return
+    lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
+    put(lab, LOGIN, _LAUNCHER_SETTINGS, before, mode="0644")
+    lab.run(LOGIN, ["systemctl", "start", ENDPOINT_UNIT])
+    wait_online(lab, site)
+
+
+def _launcher_settings(lab: Lab) -> str:
+    return lab.run(LOGIN, ["cat", _LAUNCHER_SETTINGS]).stdout
 
 
 def with_runtime(text: str, digest: str, *, engine: str = "", limits: str = _LIMITS) -> str:

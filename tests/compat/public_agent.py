@@ -178,8 +178,9 @@ class PublicAgent:
         return child.wait(limit_s)
 
     def online(self) -> bool:
-        """Tell whether the hub says so."""
-        if not (self.endpoint_dir / "endpoint.json").exists():
+        """Tell whether the hub says so; the agent makes its file before it writes it."""
+        file = self.endpoint_dir / "endpoint.json"
+        if not file.exists() or file.stat().st_size == 0:
             return False
         status = self.status()
         return status is not None and status["status"] == "online"

@@ -41,10 +41,12 @@ def lab() -> Iterator[Lab]:
         assert cgroups.left(one.name) == []
 
 
-@pytest.fixture(scope="session")
-def site(lab: Lab) -> Site:
-    """Hub and endpoint on the lab's hosts, online."""
-    return rollout.read(lab) or rollout.roll_out(lab, Reporter())
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    """Hub and endpoint on the lab's hosts, online; what a file sets for containers ends with it."""
+    there = rollout.read(lab) or rollout.roll_out(lab, Reporter())
+    with rollout.settings_kept(lab, there):
+        yield there
 
 
 @pytest.fixture(scope="session")
