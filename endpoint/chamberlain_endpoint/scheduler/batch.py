@@ -20,6 +20,7 @@ from chamberlain_endpoint.rendered.settled_nodes import (
     CloudProvider,
     PBSProProvider,
     SlurmProvider,
+    TorqueProvider,
 )
 from chamberlain_endpoint.scheduler import pbs_words, slurm_words
 from chamberlain_endpoint.scheduler.port import (
@@ -152,6 +153,10 @@ class BatchBlocks:
                 from chamberlain_endpoint.scheduler.pbs_truth import PbsTruth
 
                 self._truth = PbsTruth(self._config)
+            elif isinstance(self._config, TorqueProvider):
+                from chamberlain_endpoint.scheduler.torque_truth import TorqueTruth
+
+                self._truth = TorqueTruth(self._config)
             else:
                 from chamberlain_endpoint.scheduler.parsl_truth import ParslTruth
 

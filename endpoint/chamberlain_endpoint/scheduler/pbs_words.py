@@ -118,15 +118,19 @@ def of_number(jobs: Mapping[str, PbsJob], job: str) -> PbsJob | None:
     )
 
 
-def said(job: PbsJob) -> Said:
-    """Return where a job is, and how it ended if it did."""
+def said(job: PbsJob, own_ends: Mapping[int, tuple[End, str]] = _OWN_ENDS) -> Said:
+    """Return where a job is, and how it ended if it did.
+
+    Args:
+        own_ends: exit statuses that the scheduler itself gives -> the end, and its reason.
+    """
     node = ",".join(dict.fromkeys(one.partition("/")[0] for one in job.hosts.split("+") if one))
     if job.state in _RUNNING:
         return Said(JobState.RUNNING, "suspended" if job.state in "SU" else "", node=node)
     if job.state not in _ENDED:
         # H, Q, T, W, M, and a letter that is not known: only a known end is one.
         return Said(JobState.QUEUED, _why(job), node=node)
-    end, reason, code, signal = _end(job)
+    end, reason, code, signal = _end(job, own_ends)
     return Said(JobState.ENDED, reason, end, exit_code=code, signal=signal, node=node)
 
 
@@ -140,13 +144,13 @@ def _why(job: PbsJob) -> str:
     return "JobHeldUser" if job.holds == "u" else "JobHeldAdmin"
 
 
-def _end(job: PbsJob) -> tuple[End, str, int | None, int]:
+def _end(job: PbsJob, own_ends: Mapping[int, tuple[End, str]]) -> tuple[End, str, int | None, int]:
     status = job.exit_status
     if status is None:
         # It never began: somebody deleted it, or PBS did and says why.
         return End.CANCELLED, job.comment, None, 0
     if status < 0:
-        end, reason = _OWN_ENDS.get(status, (End.FAILED, f"PBS could not run it ({status})"))
+        end, reason = own_ends.get(status, (End.FAILED, f"PBS could not run it ({status})"))
         return end, f"{reason}: {job.comment}".strip(": "), None, 0
     base = next((one for one in _SIGNAL_AT if status > one), 0)
     if not base:
