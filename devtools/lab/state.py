@@ -110,7 +110,22 @@ def hold(name: str) -> int | None:
     except OSError:
         os.close(descriptor)
         return None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, _number(descriptor), 0)
     return descriptor
+
+
+def is_copy(name: str) -> bool:
+    """Tell whether a lab's folder is a copy of another one, whose hosts may run."""
+    try:
+        with (folder(name) / _LOCK).open("rb") as file:
+            return file.read() not in (b"", _number(file.fileno()))
+    except OSError:
+        return False
+
+
+def _number(descriptor: int) -> bytes:
+    return str(os.fstat(descriptor).st_ino).encode()
 
 
 def is_held(name: str) -> bool:
@@ -130,7 +145,9 @@ def is_held(name: str) -> bool:
 
 def clear(name: str) -> None:
     """Remove what a lab has on the machine beside its processes; they must be gone."""
-    cgroups.remove(name)
+    # Of two labs of one name in two caches, one may live, in control groups of that name.
+    if not is_copy(name):
+        cgroups.remove(name)
     while folder(name).exists():
         # Another lab's `sweep` may be at it as well, and take files from under our hands.
         with contextlib.suppress(FileNotFoundError):

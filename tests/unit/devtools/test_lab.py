@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,21 @@ def test_what_a_dead_lab_left_is_swept_and_a_living_one_stays() -> None:
         assert state.names() == ["alive"]
     finally:
         os.close(lock)
+
+
+def test_a_lab_in_a_copied_cache_is_known_as_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.folder("one").mkdir(parents=True)
+    lock = state.hold("one")
+    assert lock is not None
+    assert not state.is_copy("one")
+    shutil.copytree(cache.folder(), tmp_path / "copy")
+    monkeypatch.setenv("CHAMBERLAIN_LAB_CACHE", str(tmp_path / "copy"))
+    # Its hosts, and their control groups, are those of the lab that lives.
+    assert state.is_copy("one")
+    assert state.sweep() == ["one"]
+    os.close(lock)
 
 
 def test_facts_are_read_back_while_the_lab_is_held_and_not_after() -> None:
