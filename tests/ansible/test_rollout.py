@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(bare: Bare) -> Made:
+def made(bare: Bare) -> Iterator[Made]:
     before = {name: files(bare.lab, name) for name in HOSTS}
     checked = bare.play("site.yml", "--check", "--diff", endpoint_mapping=ONLY_ALICE)
     assert checked.code == 0, checked.said[-6000:]
@@ -62,7 +63,9 @@ def made(bare: Bare) -> Made:
     listed = json.loads(bare.lab.run(LOGIN, [PROGRAM, "list", "--json"]).stdout)
     (row,) = listed["endpoints"]
     tokens = rollout.make_tokens(bare.lab, ["alice@example.edu", "bob@example.edu"])
-    return Made(bare, before, checked, first, Site(row["endpoint_id"], tokens))
+    yield Made(bare, before, checked, first, Site(row["endpoint_id"], tokens))
+    # Those that come after us find the hosts as they were, also when a test failed.
+    bare.play("uninstall.yml", "-e", "purge=true")
 
 
 def test_check_mode_on_blank_hosts_says_what_it_would_do(made: Made) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
+from tests.ansible import keeping
 from tests.ansible.conftest import Bare, files
 from tests.ansible.test_rollout import differences
 
@@ -42,10 +44,16 @@ GIVEN: Final = MappingProxyType(
     }
 )
 ALSO: Final = MappingProxyType({"chamberlain_database": [NODE], "chamberlain_monitoring": [HUB]})
+EVERY: Final = MappingProxyType({**ALSO, "chamberlain_database": [HUB, NODE]})
 PASSWORD: Final = "/etc/postgresql/chamberlain-password"
 TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
 METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metrics")
 RULES: Final = 13
+CERTIFICATES: Final = (
+    (HUB, "/etc/chamberlain/tls/broker.pem"),
+    (NODE, "/etc/chamberlain/tls/database.pem"),
+)
+_FINGERPRINT: Final = ("openssl", "x509", "-noout", "-fingerprint", "-in")
 LIMIT_S: Final = 1500.0
 """A first run with all services takes about two minutes on a quiet machine."""
 
@@ -82,7 +90,7 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def served(bare: Bare) -> Served:
+def served(bare: Bare) -> Iterator[Served]:
     before = {name: files(bare.lab, name) for name in HOSTS}
     # All that Ansible can be made to say: no secret may be in it.
     first = run(bare, "site.yml", "--diff", "-vvv")
@@ -92,7 +100,9 @@ def served(bare: Bare) -> Served:
     program = "/opt/chamberlain/bin/chamberlain-endpoint"
     (row,) = json.loads(bare.lab.run(LOGIN, [program, "list", "--json"]).stdout)["endpoints"]
     tokens = rollout.make_tokens(bare.lab, ["alice@example.edu"])
-    return Served(bare, before, first, Site(row["endpoint_id"], tokens))
+    yield Served(bare, before, first, Site(row["endpoint_id"], tokens))
+    # Those that come after us find the hosts as they were, also when a test failed.
+    run(bare, "uninstall.yml", "-e", "purge=true", also=EVERY)
 
 
 def test_a_second_run_changes_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,6 +220,46 @@ def test_health_shows_the_days_that_certificates_have_left(served: Served) -> No
     assert "broker.pem ends within 900 days" in " ".join(bad.said.split())
 
 
+def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> None:
+    lab, site = served.bare.lab, served.site
+    old_password = served.on(NODE, "cat", PASSWORD)
+    old = [served.on(host, *_FINGERPRINT, path) for host, path in CERTIFICATES]
+    with keeping.task_that_lasts(lab, site, "alice") as came:
+        done = served.play("rotate-keys.yml", "--diff", "-vvv")
+        assert done.code == 0, done.said[-6000:]
+        assert came == []
+    assert [(one["error"], one["result"]) for one in came] == [(None, {"username": "alice"})]
+    password = served.on(NODE, "cat", PASSWORD)
+    assert password not in done.said
+    login = f"host=10.77.0.21 dbname=chamberlain user=chamberlain-hub sslrootcert={TRUSTED}"
+    script = "exec psql -X -w -A -t -c 'SELECT 1' \"$(cat)\" 2>&1"
+    for one, answer in ((old_password, "password authentication failed"), (password, "1")):
+        given = f"{login} sslmode=verify-full password={one}"
+        assert answer in served.on(HUB, "sh", "-c", script, given=given, check=False)
+    new = [served.on(host, *_FINGERPRINT, path) for host, path in CERTIFICATES]
+    assert set(new).isdisjoint(old)
+    # Who connects anew is shown the new one, by a broker that was not restarted.
+    shown = "openssl s_client -connect hub:5671 </dev/null 2>/dev/null"
+    assert served.on(HUB, "sh", "-c", f"{shown} | {' '.join(_FINGERPRINT[:-1])}") == new[0]
+    answer = rollout.call(lab, site, "alice@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
+
+
+@pytest.fixture(scope="module")
+def kept(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of the site."""
+    file = tmp_path_factory.mktemp("kept") / "site.tar"
+    done = served.play("backup.yml", "--diff", "-vvv", backup_file=str(file))
+    assert done.code == 0, done.said[-6000:]
+    key = served.on(HUB, "cat", "/etc/chamberlain/authority/ca.key").splitlines()[1]
+    assert key not in done.said
+    return file
+
+
+def test_a_backup_keeps_the_sites_own_authority(served: Served, kept: Path) -> None:
+    assert {"authority-ca.key", "authority-ca.pem"} <= set(keeping.manifest(kept)["members"])
+
+
 def test_on_its_own_host_the_hub_uses_the_socket(served: Served) -> None:
     also = {**ALSO, "chamberlain_database": [HUB]}
     done = served.play("site.yml", "--limit", HUB, also=also)
@@ -223,13 +273,28 @@ def test_on_its_own_host_the_hub_uses_the_socket(served: Served) -> None:
 
 
 def test_what_is_taken_away_leaves_nothing(served: Served) -> None:
-    also = {**ALSO, "chamberlain_database": [HUB, NODE]}
-    done = served.play("uninstall.yml", "-e", "purge=true", also=also)
+    done = served.play("uninstall.yml", "-e", "purge=true", also=EVERY)
     assert done.code == 0, done.said[-6000:]
     for name in HOSTS:
         assert differences(served.before[name], files(served.bare.lab, name)) == [], name
         known = "[c]hamberlain|[r]abbit|[c]onmon|[p]ostgres|[p]rometheus"
         assert served.on(name, "pgrep", "-af", known, check=False) == ""
+
+
+def test_blank_hosts_have_the_database_and_the_authority_that_were_kept(
+    served: Served, kept: Path
+) -> None:
+    done = served.play("restore.yml", "--diff", "-vvv", backup_file=str(kept))
+    assert done.code == 0, done.said[-6000:]
+    with tarfile.open(kept) as tar:
+        for name, mode in (("ca.key", "600"), ("ca.pem", "644")):
+            member = tar.extractfile(f"authority-{name}")
+            assert member is not None
+            path = f"/etc/chamberlain/authority/{name}"
+            assert served.on(HUB, "cat", path) == member.read().decode().strip()
+            assert served.on(HUB, "stat", "-c", "%a %U", path) == f"{mode} root"
+    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
 
 
 def sql(served: Served, text: str, host: str = NODE) -> str:

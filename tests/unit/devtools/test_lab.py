@@ -16,9 +16,8 @@ from devtools.say import Reporter
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAMBERLAIN_LAB_CACHE", str(tmp_path / "cache"))
-    return
 
 
 def test_an_account_has_the_same_uid_on_every_host_and_in_a_larger_lab() -> None:

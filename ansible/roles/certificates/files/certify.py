@@ -4,7 +4,8 @@ Standard input: {"do": STEP, "looks_only": ..., ...}. A service's key never leav
 the authority's never leaves the authority's: requests and certificates travel.
 
 authority: {"days"} -> {"changed", "ca"}, on the authority's host.
-ask: {"service", "names", "renew_days", "ca"} -> {"changed", "request"}, on the service's host.
+ask: {"service", "names", "renew_days", "ca", "renews"} -> {"changed", "request"}, on the service's
+    host.
 sign: {"request", "names", "days"} -> {"certificate"}, on the authority's host.
 put: {"service", "group", "certificate"} -> {"changed"}, on the service's host.
 """
@@ -121,7 +122,7 @@ def is_still_good(wish, certificate, key):
 def ask(wish):
     """Return a request for a certificate, of a new key; none while the old one is good."""
     certificate, key = (SERVICES / f"{wish['service']}.{end}" for end in ("pem", "key"))
-    if is_still_good(wish, certificate, key):
+    if not wish["renews"] and is_still_good(wish, certificate, key):
         return {"changed": False, "request": ""}
     if wish["looks_only"]:
         return {"changed": True, "request": ""}

@@ -1,6 +1,6 @@
 """Keeps the hub's role and database in PostgreSQL, and the role's password in a file of root's.
 
-Standard input: {"do": "version" | "make" | "try" | "others" | "drop", "port", "user", "name",
+Standard input: {"do": "version" | "make" | "renew" | "try" | "others" | "drop", "port", "user", "name",
 "password" (empty: make one), "looks_only"}. Says one JSON object. PostgreSQL never sees the
 password, only what proves it.
 """
@@ -111,6 +111,12 @@ def make(wish):
     return {"changed": not is_same}
 
 
+def renew(_wish):
+    """Write another password; PostgreSQL takes it from the next `make`."""
+    write(secrets.token_urlsafe(32))
+    return {"changed": True}
+
+
 def drop(wish):
     """Remove database, role and password."""
     sql(wish, DROP)
@@ -140,7 +146,14 @@ def attempt(wish):
 def main():
     """Carry out the wish on standard input."""
     wish = json.load(sys.stdin)
-    steps = {"version": version, "make": make, "drop": drop, "others": others, "try": attempt}
+    steps = {
+        "version": version,
+        "make": make,
+        "renew": renew,
+        "drop": drop,
+        "others": others,
+        "try": attempt,
+    }
     json.dump(steps[wish["do"]](wish), sys.stdout)
 
 
