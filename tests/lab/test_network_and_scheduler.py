@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 PROGRAM = str(WHERE / "bin/chamberlain-endpoint")
+BATCH = Path(__file__).with_name("batch.py")
 LOG = f"/var/log/chamberlain/{ENDPOINT}/launcher.log"
 NETWORK = "of-people"
 IMAGES = "/var/lib/chamberlain/images"
@@ -46,19 +49,6 @@ def hello():
         "devices": sorted({row.split()[0] for row in rows}),
     }
 """
-BATCH = """\
-def hello():
-    import subprocess
-
-    def said(*words):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        return (done.stdout + done.stderr).strip()
-
-    options = ("--parsable", "--chdir=/tmp", "--output=/dev/null", "--wrap", "sleep 600")
-    job = said("sbatch", *options)
-    owner = said("squeue", "--noheader", "--jobs", job, "--format", "%u")
-    return {"job": job, "owner": owner, "cancelled": said("scancel", "--verbose", job)}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +56,7 @@ def digest(lab: Lab, site: Site) -> Iterator[str]:
     """The image of the checkout, installed on the login node; and one without a scheduler."""
     found = engines.install(builds.build(Reporter(), lab), lab)
     (lab.share / "network.py").write_text(LOOK)
-    (lab.share / "batch.py").write_text(BATCH)
+    shutil.copyfile(BATCH, lab.share / "batch.py")
     source, target = (f"{IMAGES}/{one.replace(':', '-')}" for one in (found, BARE))
     gone = [f"{target}/root{path}" for path in ALL]
     lab.run(LOGIN, ["cp", "-a", source, target])

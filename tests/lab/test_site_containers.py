@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
 ]
 PROGRAM = str(WHERE / "bin/chamberlain-endpoint")
+BATCH = Path(__file__).with_name("batch.py")
 TASKS_LOG = f"/var/lib/chamberlain/{ENDPOINT}/launcher/tasks.log"
 GONE_S = 120.0
 PEOPLE = {"alice": 1001, "bob": 1002}
@@ -59,20 +62,6 @@ def hello():
         # The folder of a user endpoint is on the login node alone.
         "ran": said("srun", "--chdir=/tmp", "sh", "-c", "id -u; hostname"),
     }
-"""
-
-BATCH = """\
-def hello():
-    import subprocess
-
-    def said(*words):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        return (done.stdout + done.stderr).strip()
-
-    options = ("--parsable", "--chdir=/tmp", "--output=/dev/null", "--wrap", "sleep 600")
-    job = said("sbatch", *options)
-    owner = said("squeue", "--noheader", "--jobs", job, "--format", "%u")
-    return {"job": job, "owner": owner, "cancelled": said("scancel", "--verbose", job)}
 """
 
 PATIENT = """\
@@ -140,7 +129,7 @@ def containers(lab: Lab, site: Site) -> Iterator[None]:
     rollout.use_containers(lab, site, engines.install(image, lab), Reporter())
     (lab.share / "scheduler.py").write_text(SCHEDULER)
     (lab.share / "patient.py").write_text(PATIENT)
-    (lab.share / "batch.py").write_text(BATCH)
+    shutil.copyfile(BATCH, lab.share / "batch.py")
     (lab.share / "all_at_once.py").write_text(ALL_AT_ONCE)
     yield
     lab.run(LOGIN, ["systemctl", "stop", ENDPOINT_UNIT], limit_s=180.0)
