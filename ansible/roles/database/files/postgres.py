@@ -1,7 +1,7 @@
 """Keeps the hub's role and database in PostgreSQL, and the role's password in a file of root's.
 
-Standard input: {"do": "version" | "make" | "renew" | "try" | "others" | "drop", "port", "user", "name",
-"password" (empty: make one), "looks_only"}. Says one JSON object. PostgreSQL never sees the
+Standard input: {"do": "version" | "make" | "renew" | "try" | "others" | "drop", "port", "user",
+"name", "password" (empty: make one), "looks_only"}. Says one JSON object. PostgreSQL never sees the
 password, only what proves it.
 """
 
