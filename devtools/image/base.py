@@ -1,7 +1,8 @@
 """The Debian that our images stand on, where no registry gives one: made by mmdebstrap.
 
-It has the scheduler's commands and munge, no apt, no set-user-id program, and no file that not
-everybody may read: its files are used by every account alike, and owned by none of them.
+It has what an image is for, such as the scheduler's commands and munge, no apt, no set-user-id
+program, no key or data that its packages made for themselves, and no file that not everybody may
+read: its files are used by every account alike, and owned by none of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from devtools.lab import cache, recipe
 from devtools.say import Reporter
 
 PACKAGES: Final = ("python3", "python3-venv", "ca-certificates")
+"""What an image with our programs needs."""
 SCHEDULER: Final = ("munge", "slurm-client")
 """What an image needs beside `PACKAGES` to submit jobs."""
 
@@ -25,20 +27,23 @@ _REMOVED: Final = (
     *("etc/shadow*", "etc/gshadow*", "etc/munge/munge.key", "etc/machine-id", "etc/.pwd.lock"),
     *("var/cache/*", "var/log/*", "var/lib/apt/*", "usr/share/info/*", "usr/share/lintian/*"),
     "etc/resolv.conf",
+    # What RabbitMQ's and PostgreSQL's packages make when they are installed: it would be the same
+    # key, cookie and database for everybody.
+    *("etc/ssl/private/*", "etc/ssl/certs/ssl-cert-snakeoil.pem", "etc/postgresql/*/*"),
+    *("var/lib/postgresql/*", "var/lib/rabbitmq/*"),
 )
 
 
-def tar(report: Reporter, more: tuple[str, ...]) -> Path:
+def tar(report: Reporter, image: str, packages: tuple[str, ...]) -> Path:
     """Return the base as a tar file in the cache; build it when it is absent.
 
     Args:
-        more: Debian packages beside `PACKAGES`.
+        image: whose base it is; that of each image is kept for itself.
+        packages: Debian packages beside the essential ones.
 
     Raises:
         BuildFailedError: mmdebstrap failed: most often the network or the archive.
     """
-
-    packages = (*PACKAGES, *more)
 
     def build(made: Path) -> None:
         root = made / "root"
@@ -51,8 +56,8 @@ def tar(report: Reporter, more: tuple[str, ...]) -> Path:
         )
         shutil.rmtree(root)
 
-    text = f"Building the images' Debian {recipe.SUITE} (once)"
-    return cache.entry("rootfs", _hash(packages), text, build, report) / "base.tar"
+    text = f"Building the Debian {recipe.SUITE} of the image {image} (once)"
+    return cache.entry(f"{image}-rootfs", _hash(packages), text, build, report) / "base.tar"
 
 
 def open_to_all(root: Path) -> None:

@@ -40,11 +40,13 @@ class Kind:
 
     Attributes:
         folder: below `containers/`, with its Containerfile.
-        packages: Debian packages that its base has beside those of every base.
+        packages: Debian packages of its base.
+        is_ours: whether our programs are in it; else it is Debian's, made to fit ours.
     """
 
     folder: str
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...]
+    is_ours: bool = True
 
     @property
     def name(self) -> str:
@@ -56,10 +58,17 @@ class Kind:
         """How it is built."""
         return ROOT / "containers" / self.folder / "Containerfile"
 
+    @property
+    def files(self) -> list[Path]:
+        """What its folder holds: the Containerfile, and what that copies."""
+        return sorted(one for one in self.containerfile.parent.iterdir() if one.is_file())
 
-USER_ENDPOINT: Final = Kind("user-endpoint", base.SCHEDULER)
-HUB: Final = Kind("hub")
-KINDS: Final = {kind.folder: kind for kind in (USER_ENDPOINT, HUB)}
+
+USER_ENDPOINT: Final = Kind("user-endpoint", (*base.PACKAGES, *base.SCHEDULER))
+HUB: Final = Kind("hub", base.PACKAGES)
+BROKER: Final = Kind("rabbitmq", ("rabbitmq-server",), is_ours=False)
+DATABASE: Final = Kind("postgresql", ("postgresql",), is_ours=False)
+KINDS: Final = {kind.folder: kind for kind in (USER_ENDPOINT, HUB, BROKER, DATABASE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,10 @@ def build(report: Reporter, lab: Lab | None = None, kind: Kind = USER_ENDPOINT) 
         CannotGoOnError: it could not be built, or is not as it must be.
     """
     # What needs the cache's lock comes first: it is not taken twice.
-    debian = base.tar(report, kind.packages)
-    host = cache.base(report)
-    wheels = software.wheels(host, report)
+    debian = base.tar(report, kind.folder, kind.packages)
+    wheels = software.wheels(cache.base(report), report) if kind.is_ours else None
     key = _key(kind, debian, wheels)
-    made = cache.folder() / f"image-{key}"
+    made = cache.folder() / f"{kind.folder}-image-{key}"
     if made.is_dir():
         return Image(made)
     with builder(lab, report) as where:
@@ -113,7 +121,7 @@ def build(report: Reporter, lab: Lab | None = None, kind: Kind = USER_ENDPOINT) 
                 shutil.copy(context / "image.oci.tar", folder)
                 _describe(folder, kind, about)
 
-            return Image(cache.entry("image", key, "Keeping the image", keep, report))
+            return Image(cache.entry(f"{kind.folder}-image", key, "Keeping the image", keep, report))
         finally:
             shutil.rmtree(context)
 
@@ -132,23 +140,27 @@ def builder(lab: Lab | None, report: Reporter) -> Iterator[Lab]:
         own.down()
 
 
-def _key(kind: Kind, debian: Path, wheels: Path) -> str:
-    made_from = [str(debian), str(wheels), programs.source_hash(), kind.name]
-    made_from.append(kind.containerfile.read_text())
+def _key(kind: Kind, debian: Path, wheels: Path | None) -> str:
+    made_from = [str(debian), kind.name, _version()]
+    if wheels is not None:
+        made_from += [str(wheels), programs.source_hash()]
+    made_from += [f"{one.name} {one.read_text()}" for one in kind.files]
     made_from.append(Path(__file__).read_text() + Path(sbom.__file__).read_text())
     return hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
 
 
-def _lay_out(context: Path, kind: Kind, debian: Path, wheels: Path) -> None:
+def _lay_out(context: Path, kind: Kind, debian: Path, wheels: Path | None) -> None:
     context.mkdir()
-    shutil.copytree(wheels / "run", context / "wheels")
-    software.build_wheel(wheels / "build", context / "wheels")
+    if wheels is not None:
+        shutil.copytree(wheels / "run", context / "wheels")
+        software.build_wheel(wheels / "build", context / "wheels")
     shutil.copy(debian, context / "base.tar")
-    shutil.copy(kind.containerfile, context)
+    for file in kind.files:
+        shutil.copy(file, context)
 
 
 def _build_in(lab: Lab, kind: Kind) -> dict[str, Any]:
-    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    version = _version()
     tag = f"localhost/{kind.name}:{version}"
 
     def podman(*words: str) -> str:
@@ -156,19 +168,21 @@ def _build_in(lab: Lab, kind: Kind) -> dict[str, Any]:
 
     podman("import", "--quiet", f"{_HERE}/base.tar", "localhost/base:built")
     stand_on = podman("image", "inspect", "--format", "{{.Id}}", "localhost/base:built").strip()
-    given = {"BASE": stand_on, "VERSION": version, "REVISION": _revision()}
+    given = {"BASE": stand_on, "VERSION": version, "REVISION": _last_change(kind, "%H") or "unknown"}
     arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
     try:
         podman(
-            *("build", "--quiet", "--network=none", "--no-cache", f"--timestamp={_changed_at()}"),
+            *("build", "--quiet", "--network=none", "--no-cache"),
+            # The time of the last commit: the same commit gives the same bytes, and digest.
+            f"--timestamp={_last_change(kind, '%ct') or 0}",
             *(*arguments, "--tag", tag, "--file", f"{_HERE}/Containerfile", _HERE),
         )
-        seen = json.loads(
-            podman(
-                *("run", "--rm", "--network=none", "--read-only", "--cap-drop=all"),
-                *("--entrypoint", "/opt/chamberlain/bin/python", tag, "-I", "-c", sbom.ASK),
-            )
-        )
+        bare = ("run", "--rm", "--network=none", "--read-only", "--cap-drop=all", "--entrypoint")
+        if kind.is_ours:
+            python = "/opt/chamberlain/bin/python"
+            seen = json.loads(podman(*bare, python, tag, "-I", "-c", sbom.ASK))
+        else:
+            seen = {"dpkg": podman(*bare, "/usr/bin/cat", tag, sbom.STATUS), "python": []}
         archive = f"{_HERE}/image.oci.tar"
         podman("save", "--quiet", "--format=oci-archive", "--output", archive, tag)
     finally:
@@ -183,8 +197,9 @@ def _describe(folder: Path, kind: Kind, about: dict[str, Any]) -> None:
         *sbom.debian_parts(about["seen"]["dpkg"]),
         *sbom.python_parts(about["seen"]["python"]),
     ]
-    if not any(one.purl.startswith("pkg:pypi/chamberlain@") for one in parts):
-        raise ImageError("The image does not have Chamberlain in it.")
+    main = "pypi/chamberlain" if kind.is_ours else f"deb/debian/{kind.packages[0]}"
+    if not any(one.purl.startswith(f"pkg:{main}@") for one in parts):
+        raise ImageError(f"The image {kind.name} does not have {main.rpartition('/')[2]} in it.")
     document = sbom.document(kind.name, about["version"], about["digest"], parts)
     image = Image(folder)
     image.parts.write_text(json.dumps(document, indent=1) + "\n")
@@ -198,13 +213,14 @@ def _describe(folder: Path, kind: Kind, about: dict[str, Any]) -> None:
     (folder / "image.json").write_text(json.dumps(facts) + "\n")
 
 
-def _revision() -> str:
-    return _git("rev-parse", "HEAD") or "unknown"
+def _version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
-def _changed_at() -> str:
-    """Return the time of the last commit: the same commit gives the same bytes, and digest."""
-    return _git("log", "-1", "--format=%ct") or "0"
+def _last_change(kind: Kind, wanted: str) -> str:
+    """Return of the last commit that could change the image what git calls `wanted`."""
+    where = [] if kind.is_ours else ["--", str(kind.containerfile.parent)]
+    return _git("log", "-1", f"--format={wanted}", *where)
 
 
 def _git(*words: str) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+STATUS: Final = "/var/lib/dpkg/status"
+"""Where dpkg keeps what is installed."""
+
 # Run by the image's own Python: dpkg's database, and the distributions beside that Python.
 ASK: Final = """\
 import importlib.metadata, json, pathlib

@@ -24,6 +24,8 @@ PACKAGES: Final = (
     # containers, and a registry to push to and pull from
     *("podman", "crun", "catatonit", "netavark", "aardvark-dns", "passt", "uidmap"),
     *("docker-registry", "skopeo", "docker.io"),
+    # what reads a compose file: Podman's, with the firewall of its networks, and Docker's own
+    *("podman-compose", "nftables", "docker-compose"),
     # the cluster
     *("munge", "slurmctld", "slurmd", "slurm-client"),
     # qsub and its like over Slurm, and an MPI whose mpiexec takes the words that Parsl says
