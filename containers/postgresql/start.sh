@@ -23,7 +23,12 @@ has=$(cat "$PGDATA/PG_VERSION")
 is=$(postgres --version | sed -E 's/.* ([0-9]+)\..*/\1/')
 [ "$has" = "$is" ] || refuse "the volume is PostgreSQL $has's and the image has $is: back up and restore (chamberlain-hub backup)"
 
-pg_ctl --silent --wait --options="-c listen_addresses=''" start > /dev/null
+# What it says when it does start is of no interest; what it says when it does not, is.
+said=$(mktemp)
+pg_ctl --silent --wait --log="$said" --options="-c listen_addresses=''" start > /dev/null || {
+    cat "$said" >&2
+    refuse "PostgreSQL does not start; why is above"
+}
 for file in /docker-entrypoint-initdb.d/*.sql; do
     psql --quiet --no-psqlrc --username=postgres --dbname=postgres --set=ON_ERROR_STOP=1 --file="$file" \
         || refuse "$file cannot be run; what PostgreSQL says of it is above"
