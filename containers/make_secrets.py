@@ -43,9 +43,11 @@ metrics_listen = ""
 """
 # Bears a repeat: it is run at each start.
 SQL = """\
-SELECT 'CREATE ROLE {role} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+SELECT 'CREATE ROLE {role} LOGIN'
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
 ALTER ROLE {role} LOGIN PASSWORD '{proof}';
-SELECT 'CREATE DATABASE {role} OWNER {role} TEMPLATE template0 ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8'''
+SELECT 'CREATE DATABASE {role} OWNER {role} TEMPLATE template0
+        ENCODING ''UTF8'' LC_COLLATE ''C.UTF-8'' LC_CTYPE ''C.UTF-8'''
     WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{role}') \\gexec
 REVOKE ALL ON DATABASE {role} FROM PUBLIC;
 """
@@ -108,7 +110,9 @@ def passwords(text: str) -> tuple[str, str]:
         if not found[name]:
             raise ValueError(f"{HUB} has no password in {name}")
     if found["broker_url"] != found["broker_management_url"]:
-        raise ValueError(f"{HUB} has one password in broker_url and another in broker_management_url")
+        raise ValueError(
+            f"{HUB} has one password in broker_url and another in broker_management_url"
+        )
     return found["broker_url"], found["database_url"]
 
 
@@ -152,8 +156,8 @@ def faults(folder: Path) -> list[str]:
         about = path.stat()
         if about.st_uid != uid or about.st_mode & 0o077:
             found.append(
-                f"{path} is uid {about.st_uid}'s with mode {about.st_mode & 0o777:04o}; its container "
-                f"runs as uid {uid}, which alone must be able to read it: mode 0400."
+                f"{path} is uid {about.st_uid}'s with mode {about.st_mode & 0o777:04o}; its "
+                f"container runs as uid {uid}, which alone must be able to read it: mode 0400."
             )
     try:
         broker, database = passwords(read(folder / HUB))
@@ -202,7 +206,7 @@ def make(folder: Path, *, renews: bool) -> list[str]:
 def main() -> int:
     """Do what the command line asks; return the exit code."""
     parser = argparse.ArgumentParser(
-        description="Make the passwords of compose.yaml, in files that its containers alone may read.",
+        description="Make the passwords of compose.yaml, in files that its containers alone read.",
         epilog="As root; for Podman without root: podman unshare ./make_secrets.py. "
         "Exit codes: 0 done, 1 something is wrong and said.",
     )
@@ -219,7 +223,9 @@ def main() -> int:
     try:
         if given.check:
             found = faults(given.folder)
-            said = [*found, "Make or mend them with: make_secrets.py"] if found else ["All is well."]
+            said = (
+                [*found, "Make or mend them with: make_secrets.py"] if found else ["All is well."]
+            )
         elif os.geteuid() != 0:
             found = said = [
                 "The files belong to the containers' accounts. Run it as root; for Podman without "

@@ -121,7 +121,9 @@ def build(report: Reporter, lab: Lab | None = None, kind: Kind = USER_ENDPOINT) 
                 shutil.copy(context / "image.oci.tar", folder)
                 _describe(folder, kind, about)
 
-            return Image(cache.entry(f"{kind.folder}-image", key, "Keeping the image", keep, report))
+            return Image(
+                cache.entry(f"{kind.folder}-image", key, "Keeping the image", keep, report)
+            )
         finally:
             shutil.rmtree(context)
 
@@ -168,7 +170,11 @@ def _build_in(lab: Lab, kind: Kind) -> dict[str, Any]:
 
     podman("import", "--quiet", f"{_HERE}/base.tar", "localhost/base:built")
     stand_on = podman("image", "inspect", "--format", "{{.Id}}", "localhost/base:built").strip()
-    given = {"BASE": stand_on, "VERSION": version, "REVISION": _last_change(kind, "%H") or "unknown"}
+    given = {
+        "BASE": stand_on,
+        "VERSION": version,
+        "REVISION": _last_change(kind, "%H") or "unknown",
+    }
     arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
     try:
         podman(

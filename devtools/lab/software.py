@@ -111,7 +111,25 @@ def ansible(base: Path, report: Reporter) -> Path:
     )
 
 
-def _tools(base: Path, report: Reporter, does: str, named: set[str], names: Sequence[str]) -> Path:
+def compose(base: Path, report: Reporter) -> Path:
+    """Return a folder for the hosts' PYTHONPATH with podman-compose, newer than Debian's.
+
+    Raises:
+        BuildFailedError: pip could not fetch it.
+    """
+    named, names = set(requirements(("dev",))), ("podman-compose",)
+    return _tools(base, report, "reads compose files", named, names, kind="compose")
+
+
+def _tools(
+    base: Path,
+    report: Reporter,
+    does: str,
+    named: set[str],
+    names: Sequence[str],
+    *,
+    kind: str = "tools",
+) -> Path:
     wanted = sorted(one for one in named if one.partition(">")[0] in names)
 
     def build(made: Path) -> None:
@@ -121,7 +139,7 @@ def _tools(base: Path, report: Reporter, does: str, named: set[str], names: Sequ
 
     key = hashlib.sha256(f"{python_of(base)} {wanted}".encode()).hexdigest()[:16]
     text = f"Fetching what {does}, for the hosts' Python (once)"
-    return cache.entry("tools", key, text, build, report)
+    return cache.entry(kind, key, text, build, report)
 
 
 def install(lab: Lab, layer: Path) -> None:
