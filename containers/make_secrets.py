@@ -35,8 +35,8 @@ ADDRESSES = {
     "broker_management_url": f"http://{BROKER_USER}:%s@broker:15672",
 }
 SETTINGS = """\
-# The hub of compose.yaml. Passwords are in the last three lines; make_secrets.py --renew changes them
-# and keeps the rest. What .env can say goes before this file.
+# The hub of compose.yaml. Passwords are in the last three lines; `make_secrets.py --renew` changes
+# them and keeps the rest. What .env can say goes before this file.
 data_dir = "/var/lib/chamberlain-hub"
 listen_host = "0.0.0.0"
 metrics_listen = ""
@@ -72,7 +72,7 @@ def database_proof(password: str, salt: bytes) -> str:
 
 
 def definitions(password: str) -> str:
-    """Return what RabbitMQ loads: one user, one virtual host, all rights of the one in the other."""
+    """Return what RabbitMQ loads: one user, one virtual host, the one's rights in the other."""
     user = {
         "name": BROKER_USER,
         "password_hash": broker_hash(password, secrets.token_bytes(4)),
