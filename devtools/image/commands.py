@@ -1,4 +1,4 @@
-"""`./dev image`: the images of user endpoint and hub, built without a registry."""
+"""`./dev image`: our images, of user endpoint, hub, broker and database, without a registry."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _WHICH = click.option(
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group("image", short_help="The images of user endpoint and hub: build, save, load, push.")
+@click.group("image", short_help="Images of endpoint, hub, broker, database: save, load, push.")
 def image_commands() -> None:
-    """Build and hand on the images in which user endpoints and the hub run.
+    """Build and hand on the images in which user endpoints, hub, broker and database run.
 
     They are built on a host of the lab from a Debian that mmdebstrap makes, with our wheel from the
-    checkout; nothing of them comes from a registry. Needs root on Debian.
+    checkout, or with Debian's RabbitMQ or PostgreSQL for containers/compose.yaml; nothing of them
+    comes from a registry. Needs root on Debian.
     """
 
 
