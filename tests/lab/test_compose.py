@@ -283,7 +283,9 @@ def test_a_task_runs_through_it(stack: Stack, endpoint: str, token: str) -> None
     assert answer["result"]["username"] == "alice"  # type: ignore[index]
 
 
-def test_a_wrong_password_is_told_in_a_sentence_and_mended_for_the_next_start(stack: Stack) -> None:
+def test_a_wrong_password_is_told_and_mended_and_all_are_renewed_for_the_next_start(
+    stack: Stack,
+) -> None:
     stack.run("sed", "-i", "s|\\(postgresql://chamberlain:\\)[^@]*|\\1another|", "secrets/hub.toml")
     checked = stack.run("./make_secrets.py", "--check", check=False).stderr
     assert (
@@ -299,9 +301,15 @@ def test_a_wrong_password_is_told_in_a_sentence_and_mended_for_the_next_start(st
     # The superuser's SQL runs at each start: the role has the file's password from the next one on.
     assert "database.sql" in stack.run("./make_secrets.py").stdout
     assert stack.run("./make_secrets.py", "--check").stdout == "All is well.\n"
+    # All passwords anew, in what follows: neither broker nor database is asked with an old one.
+    before = secrets_of(stack)
+    renewed = stack.run("./make_secrets.py", "--renew").stdout.splitlines()
+    assert len(renewed) == 3
+    after = secrets_of(stack)
+    assert {what for what in before if before[what] != after[what]} == set(before) - {"admin"}
 
 
-def test_a_restart_of_everything_keeps_people_endpoints_and_tokens(
+def test_a_restart_with_new_passwords_keeps_people_endpoints_and_tokens(
     stack: Stack, endpoint: str, token: str
 ) -> None:
     stack.compose("down")
