@@ -120,7 +120,7 @@ def configure_command(  # noqa: PLR0913, PLR0917 - one parameter an option, as c
         name=name,
         config_dir=config_dir,
         hub_url=hub_url.rstrip("/"),
-        token=token_file.read().strip(),
+        token=hub.one_token(token_file.read()),
         hub_key_text=hub_key_file.read() if hub_key_file else None,
         display_name=display_name,
         email=contact_email,

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 import pwd
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from chamberlain_wire.ids import IdentityId, parse_identity_id
 _KEY_BYTES = 32
 _NOT_FOUND = 404
 _MAX_TOKEN_CHARS = 8192
+_TOKEN = re.compile(r"[!-~]+")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -194,10 +196,11 @@ def one_token(text: str) -> str:
     """Return the one token in `text`.
 
     Raises:
-        CommandFailedError: there is none, or more than one word.
+        CommandFailedError: there is none, or more than one word, or letters that no token has.
     """
     token = text.strip()
-    if not token or len(token) > _MAX_TOKEN_CHARS or any(letter.isspace() for letter in token):
+    # What cannot stand in a header would be told, token and all, by whoever sends it.
+    if len(token) > _MAX_TOKEN_CHARS or _TOKEN.fullmatch(token) is None:
         raise CommandFailedError("The token file must hold one token, and nothing else.")
     return token
 

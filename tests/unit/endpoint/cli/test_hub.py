@@ -42,3 +42,11 @@ def test_a_fingerprint_tells_keys_apart() -> None:
     other = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
     assert hub.fingerprint(_KEY) != hub.fingerprint(other)
     assert hub.fingerprint(_KEY).startswith("SHA256:")
+
+
+def test_a_token_file_holds_one_token_and_a_refusal_does_not_show_it() -> None:
+    assert hub.one_token(" chp_secret\n") == "chp_secret"
+    for text in ("", "\n", "chp_secret another", "chp_secret\x00", "chp_sécret", "x" * 9000):
+        with pytest.raises(CommandFailedError) as caught:
+            hub.one_token(text)
+        assert caught.value.args[0] == "The token file must hold one token, and nothing else."
