@@ -97,7 +97,7 @@ openssl genpkey -algorithm ED25519 -out /tmp/another.key"""
 def test_a_hub_that_would_listen_past_its_proxy_is_told(
     bare: Bare, before: dict[str, set[str]]
 ) -> None:
-    said = refused(bare, before, hub_listen_host="0.0.0.0")  # noqa: S104 - what is refused
+    said = refused(bare, before, hub_listen_host="0.0.0.0")
     assert "Leave hub_listen_host out" in said
 
 
