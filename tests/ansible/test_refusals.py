@@ -134,6 +134,15 @@ def test_a_certificate_with_which_nobody_would_believe_the_proxy_is_told(
     assert "is /tmp/another.key, which is not the key of /tmp/own.pem" in said
 
 
+def test_brokers_that_would_be_no_cluster_are_told(bare: Bare, before: dict[str, set[str]]) -> None:
+    also = {"chamberlain_broker": [HUB, LOGIN]}
+    done = plays.play(bare.lab, "site.yml", bare.given, "--limit", HUB, also=also)
+    assert done.code != 0
+    assert "The group chamberlain_broker has 2 hosts. Name one, or three" in told(done.said)
+    assert 'hub_broker_host is "hub". With three brokers it must be a name' in told(done.said)
+    assert files(bare.lab, HUB) == before[HUB]
+
+
 def refused(bare: Bare, before: dict[str, set[str]], **given: object) -> str:
     """Play with a proxy, and return what was told before anything was changed."""
     also = {"chamberlain_proxy": [HUB]}

@@ -215,6 +215,7 @@ def main():
     installed = packages()
     seen = {
         "time": time.time(),
+        "hostname": socket.gethostname().partition(".")[0],
         "os": name,
         "os_version": release,
         "os_name": suite,
