@@ -33,7 +33,7 @@ PACKAGES: Final = (
     # ours, and Ansible's: python3-apt must be inside, or its apt module tries to fetch it
     *("python3", "python3-venv", "python3-apt", "rabbitmq-server"),
     # what the roles of a site may install: the hosts have no way to an archive
-    *("postgresql", "prometheus"),
+    *("postgresql", "prometheus", "nginx"),
 )
 
 _LEFT_OUT: Final = ("doc", "man", "info", "locale", "lintian", "linda", "bug")
@@ -42,7 +42,7 @@ _DISABLED: Final = (
     # Each host turns on what it is for.
     *("docker-registry.service", "epmd.service", "epmd.socket", "munge.service"),
     *("rabbitmq-server.service", "slurmctld.service", "slurmd.service"),
-    *("postgresql.service", "prometheus.service"),
+    *("postgresql.service", "prometheus.service", "nginx.service"),
     *("netavark-dhcp-proxy.service", "netavark-dhcp-proxy.socket", "podman.socket"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
     *("docker.service", "docker.socket", "containerd.service"),

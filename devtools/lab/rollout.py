@@ -247,6 +247,7 @@ def call(
     options: Mapping[str, object],
     *,
     example: str = "hello.py",
+    hub_url: str = HUB_URL,
 ) -> dict[str, Any]:
     """Run `examples/hello.py` as `username`, from the hub's host; return what became of it.
 
@@ -254,6 +255,7 @@ def call(
 
     Args:
         example: another file in the share, with another function `hello`.
+        hub_url: where the hub is reached, if behind a proxy.
     """
     question = {
         "example": f"/srv/lab/{example}",
@@ -263,7 +265,7 @@ def call(
     done = lab.run(
         HUB,
         [
-            *("env", "HOME=/tmp", f"CHAMBERLAIN_HUB_URL={HUB_URL}"),
+            *("env", "HOME=/tmp", f"CHAMBERLAIN_HUB_URL={hub_url}"),
             *(f"CHAMBERLAIN_TOKEN={site.tokens[username]}", f"{_PROGRAMS}/python"),
             "/srv/lab/demo_caller.py",
         ],

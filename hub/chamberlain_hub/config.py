@@ -106,6 +106,8 @@ class HubSettings(BaseModel):
         session_idle_s: how long an SDK session without a connection keeps its credential.
         service_token_s: how long an access token of a service account is good.
         result_queue_expires_s: how long the results of a task group wait for their reader.
+        quorum_queues: whether queues are copied to a majority of the brokers, for a cluster.
+            Old queues follow when they are empty and nobody reads them.
         task_idle_s: after so long without a run, the hub gives a task up.
         result_keep_s: for so long after its end a task and its result can be asked for.
         user_endpoint_keep_s: for so long the hub remembers a user endpoint that ended.
@@ -141,6 +143,7 @@ class HubSettings(BaseModel):
     session_idle_s: Seconds = 600.0
     service_token_s: Annotated[float, Field(ge=60, le=30 * 86400, allow_inf_nan=False)] = 43200.0
     result_queue_expires_s: Seconds = 86400.0
+    quorum_queues: bool = False
     task_idle_s: Seconds = 14 * 86400.0
     result_keep_s: Seconds = 30 * 86400.0
     user_endpoint_keep_s: Seconds = 30 * 86400.0

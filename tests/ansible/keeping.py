@@ -118,7 +118,9 @@ def of_version(file: Path, version: str) -> Path:
 
 
 @contextmanager
-def task_that_lasts(lab: Lab, site: Site, account: str) -> Iterator[list[dict[str, Any]]]:
+def task_that_lasts(
+    lab: Lab, site: Site, account: str, *, hub_url: str = rollout.HUB_URL
+) -> Iterator[list[dict[str, Any]]]:
     """Have a task of `account` run during the block, and end after it; what came is in the list."""
     home = lab.run(LOGIN, ["getent", "passwd", account]).stdout.split(":")[5]
     lab.run(LOGIN, ["rm", "-f", f"{home}/begun", f"{home}/go"])
@@ -126,7 +128,7 @@ def task_that_lasts(lab: Lab, site: Site, account: str) -> Iterator[list[dict[st
     caller = (lab.share / "demo_caller.py").read_text()
     (lab.share / "patient_caller.py").write_text(caller.replace("= 120.0", f"= {LIMIT_S}"))
     question = {"example": "/srv/lab/patient.py", "endpoint": site.endpoint_id, "options": {}}
-    words = ["env", "HOME=/tmp", f"CHAMBERLAIN_HUB_URL={rollout.HUB_URL}"]
+    words = ["env", "HOME=/tmp", f"CHAMBERLAIN_HUB_URL={hub_url}"]
     words.append(f"CHAMBERLAIN_TOKEN={site.tokens[rollout.person(account)]}")
     words += ["/opt/chamberlain/bin/python", "/srv/lab/patient_caller.py"]
     came: list[dict[str, Any]] = []

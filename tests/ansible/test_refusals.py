@@ -87,6 +87,72 @@ def test_a_wrong_variable_of_a_service_is_told(
     assert files(bare.lab, host) == before[host]
 
 
+BEHIND: dict[str, Any] = {"hub_listen_host": "127.0.0.1", "hub_url": "https://hub"}
+EXPIRED = """\
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=another \\
+    -not_before 20200101000000Z -not_after 20210101000000Z -keyout /tmp/own.key -out /tmp/own.pem
+openssl genpkey -algorithm ED25519 -out /tmp/another.key"""
+
+
+def test_a_hub_that_would_listen_past_its_proxy_is_told(
+    bare: Bare, before: dict[str, set[str]]
+) -> None:
+    said = refused(bare, before, hub_listen_host="0.0.0.0")
+    assert "Leave hub_listen_host out" in said
+
+
+def test_a_proxy_that_could_not_listen_or_be_reached_is_told(
+    bare: Bare, before: dict[str, set[str]]
+) -> None:
+    bare.lab.run(HUB, ["systemd-run", "-q", "--unit=taken", "python3", "-m", "http.server", "443"])
+    taken = "until ss -Hltn 'sport = :443' | grep -q .; do sleep 0.1; done"
+    try:
+        bare.lab.run(HUB, ["sh", "-c", taken], limit_s=30.0)
+        wrong = {"proxy_tls_certificate": "/nowhere.pem", "proxy_timeout_s": 60}
+        said = refused(bare, before, hub_listen_host="127.0.0.1", **wrong)
+    finally:
+        bare.lab.run(HUB, ["systemctl", "stop", "taken.service"])
+    assert "python3 (process" in said
+    assert "listens on port 443 of hub already" in said
+    assert "but the proxy of the group chamberlain_proxy speaks TLS" in said
+    assert "hub_url names port 5000, but proxy_port is 443" in said
+    assert "proxy_tls_certificate and proxy_tls_key belong together" in said
+    assert "proxy_timeout_s is 60; a submit may wait 60 s" in said
+
+
+def test_a_certificate_with_which_nobody_would_believe_the_proxy_is_told(
+    bare: Bare, before: dict[str, set[str]]
+) -> None:
+    own = {"proxy_tls_certificate": "/nowhere.pem", "proxy_tls_key": "/nowhere.key"}
+    said = refused(bare, before, **BEHIND, **own)
+    assert "is /nowhere.pem, which is no certificate on hub" in said
+    bare.lab.run(HUB, ["sh", "-euc", EXPIRED])
+    own = {"proxy_tls_certificate": "/tmp/own.pem", "proxy_tls_key": "/tmp/another.key"}
+    said = refused(bare, before, **BEHIND, **own)
+    assert "is /tmp/own.pem, which has expired" in said
+    assert "which is not for hub, the host of hub_url" in said
+    assert "is /tmp/another.key, which is not the key of /tmp/own.pem" in said
+
+
+def test_brokers_that_would_be_no_cluster_are_told(bare: Bare, before: dict[str, set[str]]) -> None:
+    also = {"chamberlain_broker": [HUB, LOGIN]}
+    done = plays.play(bare.lab, "site.yml", bare.given, "--limit", HUB, also=also)
+    assert done.code != 0
+    assert "The group chamberlain_broker has 2 hosts. Name one, or three" in told(done.said)
+    assert 'hub_broker_host is "hub". With three brokers it must be a name' in told(done.said)
+    assert files(bare.lab, HUB) == before[HUB]
+
+
+def refused(bare: Bare, before: dict[str, set[str]], **given: object) -> str:
+    """Play with a proxy, and return what was told before anything was changed."""
+    also = {"chamberlain_proxy": [HUB]}
+    done = plays.play(bare.lab, "site.yml", {**bare.given, **given}, "--limit", HUB, also=also)
+    assert done.code != 0
+    assert set(done.changed.values()) == {0}
+    assert files(bare.lab, HUB) == before[HUB]
+    return told(done.said)
+
+
 def test_an_unreachable_broker_is_told(bare: Bare, before: dict[str, set[str]]) -> None:
     given = {**bare.given, "hub_broker_host": "10.77.0.99", "hub_broker_password": "x" * 32}
     done = plays.play(bare.lab, "site.yml", given, "--limit", HUB, without=["chamberlain_broker"])

@@ -1,4 +1,4 @@
-"""A site with PostgreSQL on another host, a broker that speaks TLS alone, and Prometheus."""
+"""A site with PostgreSQL on another host, hub and broker with TLS alone, and Prometheus."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 NODE: Final = "node1"
+URL: Final = "https://hub"
 HOSTS: Final = (HUB, LOGIN, NODE)
 GIVEN: Final = MappingProxyType(
     {
@@ -38,12 +39,20 @@ GIVEN: Final = MappingProxyType(
         "broker_port": 5671,
         "hub_broker_port": 5671,
         "hub_broker_tls": True,
+        "hub_url": URL,
+        "hub_listen_host": "127.0.0.1",
         "endpoint_config": {"metrics_listen": "10.77.0.11:5465"},
         "monitoring_installs": True,
         "monitoring_scrape_interval": "2s",
     }
 )
-ALSO: Final = MappingProxyType({"chamberlain_database": [NODE], "chamberlain_monitoring": [HUB]})
+ALSO: Final = MappingProxyType(
+    {
+        "chamberlain_database": [NODE],
+        "chamberlain_monitoring": [HUB],
+        "chamberlain_proxy": [HUB],
+    }
+)
 EVERY: Final = MappingProxyType({**ALSO, "chamberlain_database": [HUB, NODE]})
 PASSWORD: Final = "/etc/postgresql/chamberlain-password"
 TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
@@ -54,6 +63,11 @@ CERTIFICATES: Final = (
     (NODE, "/etc/chamberlain/tls/database.pem"),
 )
 _FINGERPRINT: Final = ("openssl", "x509", "-noout", "-fingerprint", "-in")
+SIGNED: Final = """\
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \\
+    -subj "/CN=the site's own" -addext subjectAltName=DNS:hub -addext keyUsage=digitalSignature \\
+    -addext basicConstraints=CA:FALSE -keyout /root/own.key -out /root/own.pem \\
+    -CA /etc/chamberlain/authority/ca.pem -CAkey /etc/chamberlain/authority/ca.key 2>&1"""
 LIMIT_S: Final = 1500.0
 """A first run with all services takes about two minutes on a quiet machine."""
 
@@ -114,7 +128,7 @@ def test_a_second_run_changes_nothing(served: Served, capsys: pytest.CaptureFixt
 
 
 def test_hello_goes_through_tls_and_postgresql(served: Served) -> None:
-    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {})
+    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {}, hub_url=URL)
     assert (answer["error"], answer["result"]["username"]) == (None, "alice")
     assert sql(served, "SELECT count(*) FROM tasks WHERE completed_at IS NOT NULL") != "0"
     seen = "SELECT DISTINCT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
@@ -131,6 +145,7 @@ def test_secrets_stay_on_their_hosts(served: Served) -> None:
         (NODE, PASSWORD, "600 root:root"),
         (NODE, "/etc/chamberlain/tls/database.key", "640 root:postgres"),
         (HUB, "/etc/chamberlain/tls/broker.key", "640 root:rabbitmq"),
+        (HUB, "/etc/chamberlain/tls/proxy.key", "640 root:root"),
         (HUB, "/etc/chamberlain/authority/ca.key", "600 root:root"),
     ):
         assert served.on(host, "stat", "-c", "%a %U:%G", path) == mode
@@ -156,6 +171,63 @@ def test_the_broker_speaks_tls_alone_and_is_whom_it_says(served: Served) -> None
         assert said(LOGIN, "10.77.0.10", port) == "good"
         assert "CERTIFICATE_VERIFY_FAILED" in said(NODE, "hub", port)  # it was told of nobody
     assert "ConnectionRefusedError" in said(LOGIN, "hub", 5672)
+
+
+def test_the_hub_is_reached_through_its_proxy_alone(served: Served) -> None:
+    keys = "https://hub/v3/assertion_keys"
+    head, _, body = served.on(LOGIN, "curl", "-sfi", keys).replace("\r", "").partition("\n\n")
+    assert "Strict-Transport-Security: max-age=31536000" in head
+    assert json.loads(body)["keys"]
+    assert served.on(LOGIN, "curl", "-s", "http://hub:5000/v2/version", check=False) == ""
+    assert served.on(NODE, "curl", "-s", keys, check=False) == ""  # it was told of nobody
+    unit = "chamberlain-proxy.service"
+    said = served.on(HUB, "systemd-analyze", "security", "--no-pager", unit)
+    assert float(said.splitlines()[-1].split("service:")[1].split()[0]) <= 3.0
+
+
+def test_where_a_client_is_cannot_be_forged(served: Served) -> None:
+    forged = ("X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.1", "Forwarded: for=192.0.2.1")
+    headers = [word for line in ("Authorization: Bearer forged", *forged) for word in ("-H", line)]
+    path = "/v3/endpoints/00000000-0000-0000-0000-000000000001/submit"
+    said = served.on(LOGIN, "curl", "-s", *headers, "-d", "{}", f"https://hub{path}")
+    assert json.loads(said)["code"] == "UNAUTHENTICATED"
+
+    def noted() -> list[str]:
+        log = served.on(HUB, "cat", "/var/lib/chamberlain-hub/audit.log").splitlines()
+        lines = [json.loads(line) for line in log]
+        return [line["source"] for line in lines if line.get("route") == f"POST {path}"]
+
+    assert wait_until(lambda: noted() == ["10.77.0.11"], 20.0), noted()
+
+
+@pytest.mark.parametrize(
+    ("sent_bytes", "code", "sentence"),
+    [
+        (10 * 2**20, "UNAUTHENTICATED", "not an access token"),
+        (10 * 2**20 + 1, "TASK_PAYLOAD_TOO_LARGE", "the limit is 10485760 bytes"),
+        (32 * 2**20 + 1, "TASK_PAYLOAD_TOO_LARGE", "larger than 32 MiB"),
+    ],
+)
+def test_a_body_that_the_hub_would_take_passes_and_a_larger_one_is_told(
+    served: Served, sent_bytes: int, code: str, sentence: str
+) -> None:
+    words = "curl -s -H 'Authorization: Bearer x' --data-binary @- https://hub/v3/functions"
+    said = served.on(LOGIN, "sh", "-c", f"head -c {sent_bytes} /dev/zero | {words}")
+    answer = json.loads(said)
+    assert (answer["status"], answer["code"]) == ("Failed", code)
+    assert sentence in answer["message"]
+
+
+def test_a_proxy_without_a_hub_says_so_in_the_hubs_form(served: Served) -> None:
+    served.on(HUB, "systemctl", "stop", "chamberlain-hub.service")
+    try:
+        said = served.on(LOGIN, "curl", "-s", "https://hub/v2/version")
+    finally:
+        served.on(HUB, "systemctl", "start", "chamberlain-hub.service")
+    answer = json.loads(said)
+    assert (answer["http_status_code"], answer["code"]) == (502, "UNAVAILABLE")
+    up = ("curl", "-sf", "-o", "/dev/null", "--retry", "60", "--retry-all-errors")
+    served.on(LOGIN, *up, "--retry-delay", "1", "https://hub/v2/version", limit_s=90.0)
 
 
 def test_the_database_lets_nobody_in_but_the_hub(served: Served) -> None:
@@ -213,7 +285,9 @@ def test_health_shows_the_days_that_certificates_have_left(served: Served) -> No
     good = served.play("health.yml")
     assert (good.code, set(good.changed.values())) == (0, {0}), good.said[-6000:]
     said = " ".join(good.said.split())
-    assert re.search(r"hub: debian 13.* certificates broker.pem 7[23]\d days", said)
+    assert re.search(
+        r"hub: debian 13.* certificates broker.pem 7[23]\d days, proxy.pem 7[23]\d days", said
+    )
     assert re.search(r"node1: debian 13.* certificates database.pem 7[23]\d days", said)
     bad = served.play("health.yml", software_least_certificate_days=900)
     assert bad.code != 0
@@ -224,7 +298,7 @@ def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> Non
     lab, site = served.bare.lab, served.site
     old_password = served.on(NODE, "cat", PASSWORD)
     old = [served.on(host, *_FINGERPRINT, path) for host, path in CERTIFICATES]
-    with keeping.task_that_lasts(lab, site, "alice") as came:
+    with keeping.task_that_lasts(lab, site, "alice", hub_url=URL) as came:
         done = served.play("rotate-keys.yml", "--diff", "-vvv")
         assert done.code == 0, done.said[-6000:]
         assert came == []
@@ -241,7 +315,7 @@ def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> Non
     # Who connects anew is shown the new one, by a broker that was not restarted.
     shown = "openssl s_client -connect hub:5671 </dev/null 2>/dev/null"
     assert served.on(HUB, "sh", "-c", f"{shown} | {' '.join(_FINGERPRINT[:-1])}") == new[0]
-    answer = rollout.call(lab, site, "alice@example.edu", {})
+    answer = rollout.call(lab, site, "alice@example.edu", {}, hub_url=URL)
     assert (answer["error"], answer["result"]["username"]) == (None, "alice")
 
 
@@ -260,10 +334,17 @@ def test_a_backup_keeps_the_sites_own_authority(served: Served, kept: Path) -> N
     assert {"authority-ca.key", "authority-ca.pem"} <= set(keeping.manifest(kept)["members"])
 
 
-def test_on_its_own_host_the_hub_uses_the_socket(served: Served) -> None:
+def test_on_its_own_host_the_hub_uses_the_socket_and_a_certificate_is_the_sites(
+    served: Served,
+) -> None:
     also = {**ALSO, "chamberlain_database": [HUB]}
-    done = served.play("site.yml", "--limit", HUB, also=also)
+    served.on(HUB, "sh", "-euc", f"umask 077; {SIGNED}")
+    own = {"proxy_tls_certificate": "/root/own.pem", "proxy_tls_key": "/root/own.key"}
+    done = served.play("site.yml", "--limit", HUB, also=also, **own, proxy_tls_ca=TRUSTED)
     assert done.code == 0, done.said[-6000:]
+    shown = served.on(LOGIN, "curl", "-sfv", "https://hub/v2/version", "--stderr", "-")
+    assert "CN=the site's own" in shown.replace("CN = ", "CN=")
+    served.on(HUB, "rm", "/root/own.pem", "/root/own.key")
     assert "host=/run/postgresql" in served.on(HUB, "cat", "/etc/chamberlain/hub.toml")
     seen = "SELECT DISTINCT client_addr IS NULL FROM pg_stat_activity"
     assert sql(served, f"{seen} WHERE usename = 'chamberlain-hub'", HUB) == "t"
@@ -277,7 +358,7 @@ def test_what_is_taken_away_leaves_nothing(served: Served) -> None:
     assert done.code == 0, done.said[-6000:]
     for name in HOSTS:
         assert differences(served.before[name], files(served.bare.lab, name)) == [], name
-        known = "[c]hamberlain|[r]abbit|[c]onmon|[p]ostgres|[p]rometheus"
+        known = "[c]hamberlain|[r]abbit|[c]onmon|[p]ostgres|[p]rometheus|[n]ginx"
         assert served.on(name, "pgrep", "-af", known, check=False) == ""
 
 
@@ -293,7 +374,7 @@ def test_blank_hosts_have_the_database_and_the_authority_that_were_kept(
             path = f"/etc/chamberlain/authority/{name}"
             assert served.on(HUB, "cat", path) == member.read().decode().strip()
             assert served.on(HUB, "stat", "-c", "%a %U", path) == f"{mode} root"
-    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {})
+    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {}, hub_url=URL)
     assert (answer["error"], answer["result"]["username"]) == (None, "alice")
 
 

@@ -131,6 +131,7 @@ def make_services(
             sweep_period_s=settings.sweep_period_s,
             session_idle_s=settings.session_idle_s,
             result_queue_expires_s=settings.result_queue_expires_s,
+            quorum_queues=settings.quorum_queues,
             keep=Terms(settings.task_idle_s, settings.result_keep_s, settings.user_endpoint_keep_s),
             audit=audit,
             metrics=metrics,

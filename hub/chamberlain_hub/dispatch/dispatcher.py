@@ -60,6 +60,7 @@ class DispatchSettings:
     sweep_period_s: float = 5.0
     session_idle_s: float = 600.0
     result_queue_expires_s: float = 86400.0
+    quorum_queues: bool = False
     keep: Terms = field(default_factory=Terms)
     audit: Audit = field(default_factory=Unaudited)
     metrics: HubMetrics = field(default_factory=HubMetrics)
@@ -99,7 +100,11 @@ class Dispatcher:
         self._listening_since: float | None = None
         self._users = users
         self._broker = broker = connect(self._on_link)
-        self.queues = Queues(broker, result_queue_expires_s=settings.result_queue_expires_s)
+        self.queues = Queues(
+            broker,
+            result_queue_expires_s=settings.result_queue_expires_s,
+            quorum=settings.quorum_queues,
+        )
         ports = Ports(store, broker, self.queues, clock, settings.audit, settings.metrics)
         self.credentials = Credentials(store, users, settings.address, clock=clock)
         self.outbox = Outbox(ports, on_trouble=self._send_again_soon)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,9 @@ from chamberlain_wire.states import UserEndpointState
 log = logging.getLogger(__name__)
 
 _SCAN_S: Final = 10.0
+_QUORUM_PREFETCH: Final = 65_535
+"""The most that can be asked for; without, a quorum queue gives 2,000 at a time."""
+_QUORUM_QUIET_S: Final = 2.0
 _LOST: Final = (
     "The user endpoint ended and had taken this task with it. It may have started, so it is not "
     "run again: submit it once more if that is harmless."
@@ -111,11 +115,15 @@ class LeftBehind:
             broker.open(timeout_s=_SCAN_S)
             # Exclusive: the broker lets us in when the old one is out, and then all that it had
             # not acknowledged is back. What was there before our mark comes before it.
-            broker.consume(name, take, exclusive=True)
-            headers = {topology.HEADER_TASK: mark}
-            broker.publish(Outgoing(topology.TASKS, name, b"{}", headers=headers)).result(_SCAN_S)
-            if not done.wait(_SCAN_S):
-                raise LinkLostError(f"queue {name} could not be looked through")
+            quorum = self._queues.quorum
+            broker.consume(name, take, prefetch=_QUORUM_PREFETCH if quorum else 0, exclusive=True)
+            _pass(broker, name, mark, done)
+            if quorum:
+                # It lets us in when the old one takes no more, and may give back what that had a
+                # moment later, but before what is new: look again.
+                time.sleep(_QUORUM_QUIET_S)
+                done.clear()
+                _pass(broker, name, mark, done)
             open_now = set(self._store.open_tasks(user_endpoint))
             for task, tag in list(seen):
                 if task not in open_now:
@@ -124,6 +132,14 @@ class LeftBehind:
             # Gives back what is not acknowledged, in its old place.
             broker.close()
         return {task for task, _ in seen}
+
+
+def _pass(broker: TopologyBroker, name: str, mark: str, done: threading.Event) -> None:
+    """Return when `mark`, which goes in at the end of queue `name`, has come."""
+    headers = {topology.HEADER_TASK: mark}
+    broker.publish(Outgoing(topology.TASKS, name, b"{}", headers=headers)).result(_SCAN_S)
+    if not done.wait(_SCAN_S):
+        raise LinkLostError(f"queue {name} could not be looked through")
 
 
 def _handle(queue: str, tag: tuple[int, int]) -> Delivery:

@@ -8,6 +8,7 @@ import pytest
 
 from chamberlain_hub.dispatch.queues import Queues
 from chamberlain_wire.broker.memory import MemoryBroker, MemoryServer
+from chamberlain_wire.broker.port import QueueKind
 from chamberlain_wire.ids import EndpointId, new_id
 from chamberlain_wire.topology import task_queue
 
@@ -27,9 +28,10 @@ class Counting(MemoryBroker):
         *,
         bind_to: tuple[str, str] | None = None,
         expires_ms: int | None = None,
+        kind: QueueKind = QueueKind.CLASSIC,
     ) -> None:
         self.declared.append(name)
-        super().declare_queue(name, bind_to=bind_to, expires_ms=expires_ms)
+        super().declare_queue(name, bind_to=bind_to, expires_ms=expires_ms, kind=kind)
 
 
 @pytest.fixture

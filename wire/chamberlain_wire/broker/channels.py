@@ -20,6 +20,7 @@ from chamberlain_wire.broker.port import (
     LinkLostError,
     OnDelivery,
     Outgoing,
+    QueueDiffersError,
     UnroutableError,
 )
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.5
 _ACCESS_REFUSED: Final = 403
+_PRECONDITION_FAILED: Final = 406
 
 
 class PublishChannel:
@@ -299,7 +301,9 @@ class AdminChannel:
 
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
         self._channel = None
-        self._fail(BrokerError(f"the broker refused: {reason}"))
+        differs = getattr(reason, "reply_code", 0) == _PRECONDITION_FAILED
+        kind = QueueDiffersError if differs else BrokerError
+        self._fail(kind(f"the broker refused: {reason}"))
         if self._waiting and self._connection.is_open:
             self._connection.channel(on_open_callback=self._on_channel)
 

@@ -22,6 +22,7 @@ from chamberlain_wire.broker.port import (
     OnDelivery,
     OnLink,
     Outgoing,
+    QueueKind,
     UnroutableError,
 )
 
@@ -151,17 +152,19 @@ class MemoryBroker:
         *,
         bind_to: tuple[str, str] | None = None,
         expires_ms: int | None = None,
+        kind: QueueKind = QueueKind.CLASSIC,
     ) -> None:
-        """See `port.TopologyBroker.declare_queue`. `expires_ms` is not enforced here."""
-        del expires_ms
+        """See `port.TopologyBroker.declare_queue`. `expires_ms`, `kind` are not enforced here."""
+        del expires_ms, kind
         with self._server.lock:
             entry = self._server.queues.setdefault(name, _Queue())
             if bind_to is not None:
                 exchange, key = bind_to
                 entry.bindings.append((exchange, _pattern(key)))
 
-    def delete_queue(self, name: str) -> None:
-        """See `port.TopologyBroker.delete_queue`."""
+    def delete_queue(self, name: str, *, only_unused: bool = False) -> None:
+        """See `port.TopologyBroker.delete_queue`. `only_unused` is not enforced here."""
+        del only_unused
         with self._server.lock:
             self._server.queues.pop(name, None)
 

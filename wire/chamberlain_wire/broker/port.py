@@ -42,6 +42,25 @@ class AccessRefusedError(BrokerError):
     """The broker refuses this principal or this queue. Get a new credential, or end."""
 
 
+class QueueDiffersError(BrokerError):
+    """A queue of that name is of another kind, or may not be deleted yet. Use it as it is."""
+
+
+class QueueKind(StrEnum):
+    """Where a queue lives, and who may read it.
+
+    `CLASSIC`: on one broker; an exclusive consumer keeps others out.
+    `QUORUM`: on a majority of the brokers of a cluster, of which any one may end. Such queues do
+        not know exclusive consumers.
+    `QUORUM_ONE_READER`: the same, and only one consumer at a time gets anything: the next one
+        waits until it is gone, which is what exclusive consumers are for.
+    """
+
+    CLASSIC = "classic"
+    QUORUM = "quorum"
+    QUORUM_ONE_READER = "quorum_one_reader"
+
+
 class Link(StrEnum):
     """What happens to the connection.
 
@@ -150,13 +169,24 @@ class TopologyBroker(Broker, Protocol):
         *,
         bind_to: tuple[str, str] | None = None,
         expires_ms: int | None = None,
+        kind: QueueKind = QueueKind.CLASSIC,
     ) -> None:
         """Make the durable queue `name`, if it is not there.
 
         Args:
             bind_to: (exchange, routing key pattern) to bind it to.
             expires_ms: the broker deletes it after so long without a consumer.
+
+        Raises:
+            QueueDiffersError: there is one of another kind.
         """
 
-    def delete_queue(self, name: str) -> None:
-        """Delete the queue `name` with what is in it, if it is there."""
+    def delete_queue(self, name: str, *, only_unused: bool = False) -> None:
+        """Delete the queue `name` with what is in it, if it is there.
+
+        Args:
+            only_unused: but not when there is something in it, or somebody consumes it.
+
+        Raises:
+            QueueDiffersError: it is used, and `only_unused` was asked for.
+        """

@@ -12,10 +12,11 @@ import random
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pika
@@ -35,6 +36,7 @@ from chamberlain_wire.broker.port import (
     OnDelivery,
     OnLink,
     Outgoing,
+    QueueKind,
 )
 from chamberlain_wire.logs import Secret
 
@@ -42,6 +44,18 @@ log = logging.getLogger(__name__)
 
 _DELAYS_S: Final = (0.1, 0.3, 0.7, 1.5, 3.0, 5.0)
 _ANSWER_S: Final = 10.0
+# Without a limit of ours RabbitMQ 4 throws away what came 20 times, and a task comes again with
+# every connection that is lost while it runs.
+_QUORUM: Final[Mapping[str, Any]] = MappingProxyType(
+    {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
+)
+_ARGUMENTS: Final[Mapping[QueueKind, Mapping[str, Any]]] = MappingProxyType(
+    {
+        QueueKind.CLASSIC: {},
+        QueueKind.QUORUM: _QUORUM,
+        QueueKind.QUORUM_ONE_READER: {**_QUORUM, "x-single-active-consumer": True},
+    }
+)
 _REFUSALS: Final = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError)
 
 
@@ -153,9 +167,12 @@ class RabbitBroker:
         *,
         bind_to: tuple[str, str] | None = None,
         expires_ms: int | None = None,
+        kind: QueueKind = QueueKind.CLASSIC,
     ) -> None:
         """See `port.TopologyBroker.declare_queue`."""
-        arguments = {} if expires_ms is None else {"x-expires": expires_ms}
+        arguments = dict(_ARGUMENTS[kind])
+        if expires_ms is not None:
+            arguments["x-expires"] = expires_ms
         self._ask(
             lambda channel, done: channel.queue_declare(
                 name, durable=True, arguments=arguments, callback=done
@@ -169,9 +186,13 @@ class RabbitBroker:
                 )
             )
 
-    def delete_queue(self, name: str) -> None:
+    def delete_queue(self, name: str, *, only_unused: bool = False) -> None:
         """See `port.TopologyBroker.delete_queue`."""
-        self._ask(lambda channel, done: channel.queue_delete(name, callback=done))
+        self._ask(
+            lambda channel, done: channel.queue_delete(
+                name, if_unused=only_unused, if_empty=only_unused, callback=done
+            )
+        )
 
     def drop_connection(self) -> None:
         """Lose the connection and get it back, as a network fault would. For tests."""

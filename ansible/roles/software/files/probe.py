@@ -2,12 +2,14 @@
 
 Standard input: {"connect": ["HOST:PORT", ...], "folder": "/opt/chamberlain", "endpoints", "images",
 "certificates": [files beside those of the site's own authority], "repository": URL or nothing,
-"services": [names of units that this host has for us]}.
+"services": [names of units that this host has for us], "port": one that the proxy is to have, or 0,
+"pair": {"certificate", "key", "name"} of a certificate of the site's, or {}}.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -170,7 +172,34 @@ def days_left(path):
 
 def certificates(more):
     """Return file -> days, for what the site's own authority signed and for `more`."""
-    return {str(path): days_left(path) for path in [*CERTIFICATES.glob("*.pem"), *more]}
+    return {str(path): days_left(path) for path in [*sorted(CERTIFICATES.glob("*.pem")), *more]}
+
+
+def pair(asked):
+    """Return what is wrong with a certificate, its key and its name; nothing without one."""
+    if not asked:
+        return {}
+    certificate = asked["certificate"]
+    _, told = said("openssl", "x509", "-noout", "-pubkey", "-in", certificate)
+    _, own = said("openssl", "pkey", "-pubout", "-passin", "pass:", "-in", asked["key"])
+    what = "-checkip" if re.fullmatch(r"[0-9.]+|.*:.*", asked["name"]) else "-checkhost"
+    _, fits = said("openssl", "x509", "-noout", what, asked["name"], "-in", certificate)
+    return {
+        "days": days_left(certificate),
+        "is_for_name": "does match" in fits,
+        "fits_key": told == own,
+    }
+
+
+def port_holder(port):
+    """Return who listens on `port`, unless it is our own proxy."""
+    _, listed = said("ss", "-Hltnp", f"sport = :{port}")
+    for line in listed.splitlines() if port else ():
+        found = re.search(r'\(\("([^"]+)",pid=([0-9]+)', line)
+        group = text(f"/proc/{found[2]}/cgroup") if found else ""
+        if "chamberlain-proxy.service" not in group:
+            return f"{found[1]} (process {found[2]})" if found else "Somebody"
+    return ""
 
 
 def uids():
@@ -186,6 +215,7 @@ def main():
     installed = packages()
     seen = {
         "time": time.time(),
+        "hostname": socket.gethostname().partition(".")[0],
         "os": name,
         "os_version": release,
         "os_name": suite,
@@ -212,6 +242,8 @@ def main():
             for path in Path(asked["images"]).glob("sha256-*")
         ],
         "certificates": certificates(asked["certificates"]),
+        "pair": pair(asked.get("pair", {})),
+        "port_holder": port_holder(asked.get("port", 0)),
         "unreachable": unreachable(asked["connect"]),
     }
     json.dump(seen, sys.stdout)
