@@ -23,11 +23,17 @@ ALIASES = {"containers": "lab", "scheduler": "lab/slurm"}
 """Tests of containers run inside the hosts of the lab (tests/lab), not on this machine; those of
 schedulers are some of the lab's."""
 
-_ON_HOSTS: Final = frozenset({"lab", "ansible"})
+_BESIDE: Final = frozenset({"lab"})
 """Groups on booted hosts, which run beside the others."""
+
+_LAST: Final = frozenset({"ansible"})
+"""Groups that need most of a core: they begin when all but the lab's are done."""
 
 _ASKED_FOR: Final = frozenset({"vm"})
 """Groups that run only when they are named: minutes of both cores for what changes rarely."""
+
+_NOTHING_CHOSEN: Final = 5
+"""Exit code of pytest."""
 
 _LOOK_S: Final = 1.0
 _END_S: Final = 180.0
@@ -75,22 +81,35 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     for mark in without:
         report.line(f"Left out, as asked: tests marked {mark}")
     folders = [f"tests/{group}" for group in wanted]
-    beside = [] if "-x" in more else [one for one in folders if one.split("/")[1] in _ON_HOSTS]
-    here = [one for one in folders if one not in beside]
     marks = ["-m", " and ".join(f"not {mark}" for mark in without)] if without else []
-    if not (here and beside):
+    beside = [] if "-x" in more else _of(folders, _BESIDE)
+    last = [] if "-x" in more else _of(folders, _LAST)
+    here = [one for one in folders if one not in {*beside, *last}]
+    turns = [turn for turn in (here, last) if turn]
+    if not (turns and beside):
         with _Session([*marks, *folders, *more]) as session:
-            return last_line(*session.counts())
+            return _told([session.counts()])
     report.line(
         f"Beside the others run: {', '.join(beside)}. They wait for hosts most of the time; "
         "what they say comes when the others are done."
     )
+    counts = []
     with _Session([*marks, *beside, *more], quiet=True) as hosts:
-        with _Session([*marks, *here, *more]) as session:
-            passed, failed = session.counts()
+        for turn in turns:
+            with _Session([*marks, *turn, *more]) as session:
+                counts.append(session.counts())
         hosts.tell()
-        more_passed, more_failed = hosts.counts()
-    return last_line(passed + more_passed, failed + more_failed)
+        counts.append(hosts.counts())
+    return _told(counts)
+
+
+def _told(counts: Sequence[tuple[int, int]]) -> int:
+    passed, failed = (sum(column) for column in zip(*counts, strict=True))
+    return last_line(passed, failed or int(passed == 0))
+
+
+def _of(folders: Sequence[str], groups: frozenset[str]) -> list[str]:
+    return [one for one in folders if one.split("/")[1] in groups]
 
 
 class _Session:
@@ -148,8 +167,10 @@ class _Session:
         code = self._process.wait()
         file = self._folder / "counts.json"
         seen = json.loads(file.read_text()) if file.exists() else {}
-        # pytest itself may break (usage, internal error) without a failed test to count.
-        return int(seen.get("passed", 0)), max(int(seen.get("failed", 0)), 1 if code else 0)
+        # pytest itself may break (usage, internal error) without a failed test to count. Nothing
+        # chosen is a fault only when no other session has anything either.
+        broke = code not in (0, _NOTHING_CHOSEN)
+        return int(seen.get("passed", 0)), max(int(seen.get("failed", 0)), int(broke))
 
     def _end(self) -> None:
         if self._process.poll() is None:
