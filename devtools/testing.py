@@ -26,8 +26,16 @@ schedulers are some of the lab's."""
 _BESIDE: Final = frozenset({"lab"})
 """Groups on booted hosts, which run beside the others."""
 
-_LAST: Final = frozenset({"ansible"})
-"""Groups that need most of a core: they begin when all but the lab's are done."""
+_LAST: Final = "ansible"
+"""The group that needs most of a core: it begins when others are done, in two halves."""
+
+_AFTER_THE_LAB: Final = (
+    "test_debian12.py",
+    "test_packages.py",
+    "test_vagrant.py",
+    "test_without_systemd.py",
+)
+"""Of `_LAST`, what follows the lab's tests; the rest follows the others."""
 
 _ASKED_FOR: Final = frozenset({"vm"})
 """Groups that run only when they are named: minutes of both cores for what changes rarely."""
@@ -82,22 +90,24 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
         report.line(f"Left out, as asked: tests marked {mark}")
     folders = [f"tests/{group}" for group in wanted]
     marks = ["-m", " and ".join(f"not {mark}" for mark in without)] if without else []
-    beside = [] if "-x" in more else _of(folders, _BESIDE)
-    last = [] if "-x" in more else _of(folders, _LAST)
-    here = [one for one in folders if one not in {*beside, *last}]
-    turns = [turn for turn in (here, last) if turn]
-    if not (turns and beside):
+    beside = [] if "-x" in more else [one for one in folders if one.split("/")[1] in _BESIDE]
+    here = [one for one in folders if one not in beside]
+    if not (here and beside):
         with _Session([*marks, *folders, *more]) as session:
             return _told([session.counts()])
     report.line(
         f"Beside the others run: {', '.join(beside)}. They wait for hosts most of the time; "
         "what they say comes when the others are done."
     )
-    counts = []
+    if f"tests/{_LAST}" in here:
+        here.remove(f"tests/{_LAST}")
+        files = sorted(path.name for path in (ROOT / "tests" / _LAST).glob("test_*.py"))
+        for name in files:
+            lane = beside if name in _AFTER_THE_LAB else here
+            lane.append(f"tests/{_LAST}/{name}")
     with _Session([*marks, *beside, *more], quiet=True) as hosts:
-        for turn in turns:
-            with _Session([*marks, *turn, *more]) as session:
-                counts.append(session.counts())
+        with _Session([*marks, *here, *more]) as session:
+            counts = [session.counts()]
         hosts.tell()
         counts.append(hosts.counts())
     return _told(counts)
@@ -106,10 +116,6 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
 def _told(counts: Sequence[tuple[int, int]]) -> int:
     passed, failed = (sum(column) for column in zip(*counts, strict=True))
     return last_line(passed, failed or int(passed == 0))
-
-
-def _of(folders: Sequence[str], groups: frozenset[str]) -> list[str]:
-    return [one for one in folders if one.split("/")[1] in groups]
 
 
 class _Session:
