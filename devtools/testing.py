@@ -95,16 +95,16 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     if not (here and beside):
         with _Session([*marks, *folders, *more]) as session:
             return _told([session.counts()])
-    report.line(
-        f"Beside the others run: {', '.join(beside)}. They wait for hosts most of the time; "
-        "what they say comes when the others are done."
-    )
     if f"tests/{_LAST}" in here:
         here.remove(f"tests/{_LAST}")
         files = sorted(path.name for path in (ROOT / "tests" / _LAST).glob("test_*.py"))
         for name in files:
             lane = beside if name in _AFTER_THE_LAB else here
             lane.append(f"tests/{_LAST}/{name}")
+    report.line(
+        f"Beside the others run: {', '.join(beside)}. They wait for hosts most of the time; "
+        "what they say comes when the others are done."
+    )
     with _Session([*marks, *beside, *more], quiet=True) as hosts:
         with _Session([*marks, *here, *more]) as session:
             counts = [session.counts()]
