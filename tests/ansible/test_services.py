@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
-from tests.ansible import keeping
+from tests.ansible import keeping, registry
 from tests.ansible.conftest import Bare, files
 from tests.ansible.test_rollout import differences
 
@@ -54,6 +54,7 @@ ALSO: Final = MappingProxyType(
     }
 )
 EVERY: Final = MappingProxyType({**ALSO, "chamberlain_database": [HUB, NODE]})
+IMAGES: Final = "/var/lib/chamberlain/images"
 PASSWORD: Final = "/etc/postgresql/chamberlain-password"
 TRUSTED: Final = "/usr/local/share/ca-certificates/chamberlain-site.crt"
 METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metrics")
@@ -128,8 +129,7 @@ def test_a_second_run_changes_nothing(served: Served, capsys: pytest.CaptureFixt
 
 
 def test_hello_goes_through_tls_and_postgresql(served: Served) -> None:
-    answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {}, hub_url=URL)
-    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
+    hello(served)
     assert sql(served, "SELECT count(*) FROM tasks WHERE completed_at IS NOT NULL") != "0"
     seen = "SELECT DISTINCT ssl, client_addr FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
     assert sql(served, f"{seen} WHERE usename = 'chamberlain-hub'") == "t|10.77.0.10"
@@ -294,6 +294,18 @@ def test_health_shows_the_days_that_certificates_have_left(served: Served) -> No
     assert "broker.pem ends within 900 days" in " ".join(bad.said.split())
 
 
+def test_the_image_is_pulled_by_its_digest_from_a_registry(served: Served) -> None:
+    lab, digest = served.bare.lab, str(served.bare.given["endpoint_image_digest"])
+    with registry.holding(lab, Path(str(served.bare.given["endpoint_image_archive"]))) as name:
+        keeping.stop_user_endpoints(lab)
+        served.on(LOGIN, "rm", "-r", f"{IMAGES}/{digest.replace(':', '-')}")
+        pulled = {"endpoint_image": name, "endpoint_image_archive": ""}
+        done = served.play("site.yml", "--limit", LOGIN, **pulled)
+        assert done.code == 0, done.said[-6000:]
+        assert digest.replace(":", "-") in served.on(LOGIN, "ls", IMAGES)
+    hello(served)
+
+
 def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> None:
     lab, site = served.bare.lab, served.site
     old_password = served.on(NODE, "cat", PASSWORD)
@@ -315,8 +327,7 @@ def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> Non
     # Who connects anew is shown the new one, by a broker that was not restarted.
     shown = "openssl s_client -connect hub:5671 </dev/null 2>/dev/null"
     assert served.on(HUB, "sh", "-c", f"{shown} | {' '.join(_FINGERPRINT[:-1])}") == new[0]
-    answer = rollout.call(lab, site, "alice@example.edu", {}, hub_url=URL)
-    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
+    hello(served)
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +385,11 @@ def test_blank_hosts_have_the_database_and_the_authority_that_were_kept(
             path = f"/etc/chamberlain/authority/{name}"
             assert served.on(HUB, "cat", path) == member.read().decode().strip()
             assert served.on(HUB, "stat", "-c", "%a %U", path) == f"{mode} root"
+    hello(served)
+
+
+def hello(served: Served) -> None:
+    """Have alice run something, through all of the site."""
     answer = rollout.call(served.bare.lab, served.site, "alice@example.edu", {}, hub_url=URL)
     assert (answer["error"], answer["result"]["username"]) == (None, "alice")
 
