@@ -38,6 +38,13 @@ def hello():
 """
 
 
+_ASKS_TLS = """\
+import socket, ssl, sys
+link = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+ssl.create_default_context().wrap_socket(link, server_hostname=sys.argv[1])
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """What a rotation exchanges."""
@@ -76,6 +83,13 @@ def status_of_password(lab: Lab, password: str) -> str:
 def _code(lab: Lab, url: str, given: str) -> str:
     words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--config", "-", url]
     return lab.run(HUB, words, given=given).stdout.strip()
+
+
+def tls(lab: Lab, host: str, name: str, port: int) -> str:
+    """Return how `host` finds the TLS of `name`: `good`, or the last line of the error."""
+    words = ["python3", "-c", _ASKS_TLS, name, str(port)]
+    done = lab.run(host, words, check=False, limit_s=60.0)
+    return "good" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
 def stop_user_endpoints(lab: Lab) -> None:

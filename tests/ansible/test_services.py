@@ -154,23 +154,13 @@ def test_secrets_stay_on_their_hosts(served: Served) -> None:
 
 
 def test_the_broker_speaks_tls_alone_and_is_whom_it_says(served: Served) -> None:
-    asks = (
-        "import socket, ssl, sys\n"
-        "link = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)\n"
-        "ssl.create_default_context().wrap_socket(link, server_hostname=sys.argv[1])"
-    )
-
-    def said(host: str, name: str, port: int) -> str:
-        done = served.bare.lab.run(
-            host, ["python3", "-c", asks, name, str(port)], check=False, limit_s=60.0
-        )
-        return "good" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
-
+    lab = served.bare.lab
     for port in (5671, 15672):
-        assert said(LOGIN, "hub", port) == "good"
-        assert said(LOGIN, "10.77.0.10", port) == "good"
-        assert "CERTIFICATE_VERIFY_FAILED" in said(NODE, "hub", port)  # it was told of nobody
-    assert "ConnectionRefusedError" in said(LOGIN, "hub", 5672)
+        assert keeping.tls(lab, LOGIN, "hub", port) == "good"
+        assert keeping.tls(lab, LOGIN, "10.77.0.10", port) == "good"
+        # It was told of nobody.
+        assert "CERTIFICATE_VERIFY_FAILED" in keeping.tls(lab, NODE, "hub", port)
+    assert "ConnectionRefusedError" in keeping.tls(lab, LOGIN, "hub", 5672)
 
 
 def test_the_hub_is_reached_through_its_proxy_alone(served: Served) -> None:
