@@ -1,13 +1,16 @@
-"""Stand-ins for Slurm's programs, which run each job as a process of this host."""
+"""Stand-ins for Slurm's programs, which run each job as a process of this host; and programs that
+answer as a test says."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+Write = Callable[[str, str], None]
 
 STAND_IN = """\
 #!{python}
@@ -75,3 +78,16 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for pid in folder.glob("*.pid"):
         if not (folder / f"{pid.stem}.rc").exists():
             assert (folder / f"{pid.stem}.cancelled").exists(), f"job {pid.stem} is left behind"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Put programs first in PATH; each notes its arguments in the file `asked`."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def put(name: str, script: str) -> None:
+        file = tmp_path / name
+        file.write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/asked\n{script}\n')
+        file.chmod(0o755)
+
+    return put

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.scheduler.conftest import Write
 
 from chamberlain_endpoint import rendered
 from chamberlain_endpoint.rendered import settled
@@ -21,20 +21,6 @@ ENDED = {"Job_Name": "chamberlain.one.1.18", "job_state": "F", "Exit_status": 3}
 IS_RUNNING = Said(JobState.RUNNING, node="node1")
 HAS_ENDED = Said(JobState.ENDED, end=End.FAILED, exit_code=3)
 UNKNOWN = "echo 'qstat: Unknown Job Id 9.pbs' >&2; exit 153"
-Write = Callable[[str, str], None]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Put programs first in PATH; each notes its arguments in the file `asked`."""
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-    def put(name: str, script: str) -> None:
-        file = tmp_path / name
-        file.write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/asked\n{script}\n')
-        file.chmod(0o755)
-
-    return put
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
+from tests.integration.scheduler.conftest import Write
 
 from chamberlain_endpoint import rendered
 from chamberlain_endpoint.rendered import settled
@@ -29,20 +27,6 @@ Job Id: {number}.torque
 """
 UNKNOWN = "echo 'qstat: Unknown Job Id Error 9.torque' >&2; exit 153"
 ENDED = JobState.ENDED
-Write = Callable[[str, str], None]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Put programs first in PATH."""
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-    def put(name: str, script: str) -> None:
-        file = tmp_path / name
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(0o755)
-
-    return put
 
 
 @pytest.fixture
