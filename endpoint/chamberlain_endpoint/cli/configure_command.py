@@ -39,13 +39,13 @@ _POLICY_WARNING: Final = (
 @click.option("--hub", "hub_url", required=True, help="Address, such as https://hub.example.edu")
 @click.option(
     "--token-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     required=True,
     help="File with a hub token of the endpoint's owner; - is standard input.",
 )
 @click.option(
     "--hub-key-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     help="File with the hub's public keys (chamberlain-hub key show); - is standard input. "
     "Default: ask the hub, and print the fingerprint for you to compare.",
 )

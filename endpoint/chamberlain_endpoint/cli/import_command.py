@@ -26,10 +26,10 @@ from chamberlain_endpoint.cli.import_site import Plan
 @click.option("--hub", "hub_url", help="Address, such as https://hub.example.edu")
 @click.option(
     "--token-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     help="File with a hub token of the endpoint's owner; - is standard input.",
 )
-@click.option("--hub-key-file", type=click.File(), help="See configure.")
+@click.option("--hub-key-file", type=click.File(errors="replace"), help="See configure.")
 @click.option("--contact-email", help="Whom users may ask. Default: that of DIR/config.yaml.")
 @click.option("--owner", help="Identity (UUID) to let in; single form. Default: the token's.")
 @click.option("--new-id", is_flag=True, help="Do not keep the id in DIR/endpoint.json.")

@@ -16,7 +16,7 @@ from chamberlain_endpoint.cli.group import cli, common, print_json
 @click.argument("name")
 @click.option(
     "--token-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     required=True,
     help="File with a new hub token of the endpoint's owner; - is standard input.",
 )

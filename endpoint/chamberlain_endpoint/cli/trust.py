@@ -25,7 +25,7 @@ _LINE: Final = re.compile(r"^hub_keys *= *\[[^\]]*\][^\n]*$", re.MULTILINE)
 @click.argument("name")
 @click.option(
     "--hub-key-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     required=True,
     help="What chamberlain-hub key show says: one key a line; - is standard input.",
 )

@@ -143,7 +143,7 @@ def token_list(config: Path | None, username: str | None, as_json: bool) -> None
 @click.argument("token_id", required=False)
 @click.option(
     "--token-file",
-    type=click.File(),
+    type=click.File(errors="replace"),
     help="File with the token itself, where its id is not known; - is standard input.",
 )
 @json_option

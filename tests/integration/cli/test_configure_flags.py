@@ -124,3 +124,17 @@ def test_high_assurance_is_refused_with_a_reason(run: Run, tmp_path: Path) -> No
     assert ran.code == 2
     assert "not offered here" in " ".join(ran.err.split())
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.needs_root
+def test_a_token_file_that_is_no_text_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\x97\x00\xff")
+    ran = run(
+        *("configure", "x", "--hub", "https://hub.example.edu", "--contact-email", "a@b.example"),
+        *("--token-file", tmp_path / "token"),
+    )
+    assert ran.code == 1
+    assert ran.err == (
+        "chamberlain-endpoint: The token file must hold one token, and nothing else.\n"
+    )
+    assert not (tmp_path / "x").exists()

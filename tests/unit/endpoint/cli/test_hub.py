@@ -50,3 +50,8 @@ def test_a_token_file_holds_one_token_and_a_refusal_does_not_show_it() -> None:
         with pytest.raises(CommandFailedError) as caught:
             hub.one_token(text)
         assert caught.value.args[0] == "The token file must hold one token, and nothing else."
+
+
+def test_a_key_file_that_is_no_text_is_no_key() -> None:
+    with pytest.raises(CommandFailedError, match="is not a public key"):
+        hub.keys_in(b"\x97\xff".decode(errors="replace"))
