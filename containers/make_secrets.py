@@ -234,7 +234,10 @@ def main() -> int:
         else:
             changed, found = make(given.folder, renews=given.renew), []
             said = [f"Wrote {given.folder / name}" for name in changed] or ["Nothing to do."]
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        where = error.filename or given.folder
+        found = said = [f"{where} cannot be used: {error.strerror}. Name another with --folder."]
+    except ValueError as error:
         found = said = [f"{error}."]
     (sys.stderr if found else sys.stdout).write("\n".join(said) + "\n")
     return 1 if found else 0
