@@ -18,6 +18,7 @@ import pytest
 from devtools import rules
 from devtools.accounts import MadeAccounts, exists
 from devtools.paths import ROOT
+from tests.privilege.conftest import until
 
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -130,7 +131,8 @@ def test_an_interrupted_demo_leaves_nothing_running(
                 break
         else:
             pytest.fail(f"the demo ended before it said {begins}")
-        assert _processes_of(demo_folder)
+        # It says what it begins before it begins it.
+        until(lambda: bool(_processes_of(demo_folder)), 60)
         running.send_signal(sign)
         running.stderr.read()
     assert running.returncode != 0
