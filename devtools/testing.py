@@ -32,6 +32,7 @@ _LAST: Final = "ansible"
 _AFTER_THE_LAB: Final = (
     "test_debian12.py",
     "test_packages.py",
+    "test_services.py",
     "test_vagrant.py",
     "test_without_systemd.py",
 )
