@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.privilege.conftest import until
 
 from devtools import rules
 from devtools.accounts import MadeAccounts, exists
 from devtools.paths import ROOT
-from tests.privilege.conftest import until
 
 pytestmark = [pytest.mark.needs_rabbit, pytest.mark.slow, pytest.mark.timeout(1500)]
 
