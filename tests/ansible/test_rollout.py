@@ -29,6 +29,8 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 PROGRAM = "/opt/chamberlain/bin/chamberlain-endpoint"
+UNIT = "chamberlain-endpoint-cluster"
+DAEMONS = "chamberlain_endpoint.(launcher|manager).main"
 ONLY_ALICE = [identity_mapping({"alice@example.edu": "alice"})]
 HOSTS = (HUB, LOGIN, "node1")
 
@@ -113,13 +115,13 @@ def test_hello_as_alice_in_a_container(made: Made) -> None:
 def test_a_changed_mapping_is_taken_without_a_restart(made: Made) -> None:
     lab = made.bare.lab
     assert rollout.call(lab, made.site, "bob@example.edu", {})["error"] is not None
-    daemons = lab.run(LOGIN, ["pgrep", "-f", "chamberlain_endpoint.(launcher|manager).main"]).stdout
+    daemons = lab.run(LOGIN, ["pgrep", "-f", DAEMONS]).stdout
     both = [identity_mapping({f"{name}@example.edu": name for name in ("alice", "bob")})]
     done = made.bare.play("site.yml", "--limit", LOGIN, endpoint_mapping=both)
     assert (done.code, done.changed) == (0, {LOGIN: 1}), done.said
     answer = rollout.call(lab, made.site, "bob@example.edu", {})
     assert (answer["error"], answer["result"]["username"]) == (None, "bob")
-    after = lab.run(LOGIN, ["pgrep", "-f", "chamberlain_endpoint.(launcher|manager).main"]).stdout
+    after = lab.run(LOGIN, ["pgrep", "-f", DAEMONS]).stdout
     assert daemons == after
 
 
@@ -148,11 +150,29 @@ def test_health_shows_a_line_for_each_host_and_names_what_is_bad(made: Made) -> 
     assert "munge.service is not active" in " ".join(bad.said.split())
 
 
-def test_the_hubs_unit_is_closed(made: Made) -> None:
-    words = ["systemd-analyze", "security", "--no-pager", "chamberlain-hub.service"]
-    said = made.bare.lab.run(HUB, words).stdout.splitlines()[-1]
+@pytest.mark.parametrize(("host", "unit"), [(HUB, "chamberlain-hub"), (LOGIN, UNIT)])
+def test_each_unit_is_closed(made: Made, host: str, unit: str) -> None:
+    words = ["systemd-analyze", "security", "--no-pager", f"{unit}.service"]
+    said = made.bare.lab.run(host, words).stdout.splitlines()[-1]
     exposure = float(said.split("service:")[1].split()[0])
     assert exposure <= 3.0, said
+
+
+def test_what_systemd_runs_is_stopped_and_started_by_it(made: Made) -> None:
+    lab = made.bare.lab
+
+    def state() -> str:
+        show = ["systemctl", "show", "--property=ActiveState,NRestarts", "--value", UNIT]
+        return " ".join(sorted(lab.run(LOGIN, show).stdout.split()))
+
+    lab.run(LOGIN, [PROGRAM, "stop", "cluster"])
+    assert state() == "0 inactive"
+    assert lab.run(LOGIN, ["pgrep", "-f", DAEMONS], check=False).stdout == ""
+    lab.run(LOGIN, ["systemctl", "start", UNIT])
+    lab.run(LOGIN, [PROGRAM, "restart", "cluster"])
+    assert state() == "0 active"
+    answer = rollout.call(lab, made.site, "alice@example.edu", {})
+    assert (answer["error"], answer["result"]["username"]) == (None, "alice")
 
 
 def test_new_keys_while_a_task_runs(made: Made) -> None:

@@ -6,19 +6,17 @@ Where a package brought units, those are enabled; what is written is a drop-in, 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from chamberlain_endpoint.cli import packaged
+from chamberlain_endpoint.cli.boot_service import SYSTEM_UNITS, has_own_unit, unit_file
 from chamberlain_endpoint.cli.boot_unit import unit_name, unit_text
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
-
-SYSTEM_UNITS: Final = Path("/etc/systemd/system")
 
 _RUNS: Final = Path("/run/systemd/system")
 """There when systemd is the init of this host; its own test of that."""
@@ -54,8 +52,9 @@ def enable(endpoint: Known, config_dir: Path | None, unit_dir: Path | None) -> B
         file = _enable_packaged(endpoint, unit)
     else:
         unit = unit_name(layout.name)
-        file = (unit_dir or _unit_dir(layout)) / unit
-        _write(file, unit_text(layout, config_dir))
+        file = unit_dir / unit if unit_dir else unit_file(layout)
+        has_processes = endpoint.settings.runtime.has_processes
+        _write(file, unit_text(layout, config_dir, has_processes=has_processes))
     enabling = [["daemon-reload"], ["enable", unit]]
     starting = [["start", unit]]
     linger = [] if layout.multi else ["loginctl enable-linger"]
@@ -110,7 +109,7 @@ def disable(layout: Layout, unit_dir: Path | None) -> Booted:
     unit = packaged.unit_of(layout)
     if unit and unit_dir is None:
         return _disable_packaged(layout, unit)
-    file = (unit_dir or _unit_dir(layout)) / unit_name(layout.name)
+    file = unit_dir / unit_name(layout.name) if unit_dir else unit_file(layout)
     if not file.exists():
         raise CommandFailedError(f"{file} is not there: {layout.name} does not start on boot.")
     told = unit_dir is None and _is_init()
@@ -124,8 +123,28 @@ def disable(layout: Layout, unit_dir: Path | None) -> Booted:
     return Booted(file, (), _typed(layout, [["daemon-reload"]]))
 
 
+def forget(layout: Layout) -> None:
+    """Take away what starts an endpoint on boot, if anything does. It is stopped already.
+
+    Raises:
+        CommandFailedError: a file could not be removed, or systemd refused.
+    """
+    unit = packaged.unit_of(layout)
+    if not unit:
+        if has_own_unit(layout):
+            disable(layout, None)
+        return
+    if _wanted(unit).is_symlink():
+        _disable_packaged(layout, unit)
+    _remove(SYSTEM_UNITS / f"{packaged.launcher_of(unit)}.d")
+
+
+def _wanted(unit: str) -> Path:
+    return SYSTEM_UNITS / "multi-user.target.wants" / unit
+
+
 def _disable_packaged(layout: Layout, unit: str) -> Booted:
-    wanted = SYSTEM_UNITS / "multi-user.target.wants" / unit
+    wanted = _wanted(unit)
     if not wanted.is_symlink():
         raise CommandFailedError(f"{layout.name} does not start on boot.")
     # The drop-in stays: what runs may be started again by hand.
@@ -133,12 +152,6 @@ def _disable_packaged(layout: Layout, unit: str) -> Booted:
     if _is_init():
         return Booted(wanted, _told(layout, words), ())
     return Booted(wanted, (), _typed(layout, words))
-
-
-def _unit_dir(layout: Layout) -> Path:
-    if layout.multi:
-        return SYSTEM_UNITS
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def _is_init() -> bool:

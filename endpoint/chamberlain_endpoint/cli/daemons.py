@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from chamberlain_endpoint.cli import layout, packaged, processes, supervisord
+from chamberlain_endpoint.cli import boot_service, layout, processes, supervisord
 from chamberlain_endpoint.cli.configure import judge, make_folders
 from chamberlain_endpoint.cli.errors import CommandFailedError
 from chamberlain_endpoint.cli.layout import Layout
@@ -126,11 +126,13 @@ def stop(endpoint: Known) -> bool:
     """
     where = endpoint.layout
     pid = _supervisor_pid(where)
-    if pid is None and not _processes_of(endpoint):
+    service = boot_service.active(where)
+    if service is not None:
+        service.stop()
+        pid = _supervisor_pid(where)
+    elif pid is None and not _processes_of(endpoint):
         return False
-    if packaged.is_active(packaged.unit_of(where)):
-        packaged.systemctl("stop", packaged.launcher_of(packaged.unit_of(where)))
-    elif not supervisord.shut_down(where):
+    if not supervisord.shut_down(where):
         # It does not answer on its socket, but may hear a signal; or it was killed, and what
         # it ran goes on without it.
         for one in {pid} if pid is not None else _daemons_of(endpoint):
@@ -144,16 +146,28 @@ def stop(endpoint: Known) -> bool:
     return True
 
 
-def restart_unit(endpoint: Known) -> bool:
+def restart_by_systemd(endpoint: Known) -> bool:
     """Have systemd restart launcher and manager if it runs them; return whether it did.
 
     Raises:
-        CommandFailedError: systemd could not.
+        CommandFailedError: systemd could not, it does not come up, or it would not; in the
+            last case it goes on as it is.
     """
-    unit = packaged.unit_of(endpoint.layout)
-    if not packaged.is_active(unit):
+    where = endpoint.layout
+    service = boot_service.active(where)
+    if service is None:
         return False
-    packaged.systemctl("restart", packaged.launcher_of(unit), unit)
+    if endpoint.settings.runtime.has_processes and service.is_closed():
+        raise CommandFailedError(
+            f"{where.name} goes on as it is: its unit {service.upper} is closed for all but "
+            f"containers. Run first: chamberlain-endpoint enable-on-boot {where.name}"
+        )
+    stop(endpoint)
+    service.start()
+    if not _within(_START_S, lambda: _listens(endpoint)):
+        raise CommandFailedError(
+            f"The launcher did not answer within {_START_S:.0f} s.{_tail(endpoint, 'launcher')}"
+        )
     return True
 
 

@@ -75,7 +75,7 @@ def restart_command(name: str, detach: bool, config_dir: Path | None, as_json: b
             f"{name} goes on as it is: it would not start again. {faults[0].text()} "
             f"(all: chamberlain-endpoint check-config {name})"
         )
-    if daemons.restart_unit(endpoint):
+    if daemons.restart_by_systemd(endpoint):
         told = {"name": name, "state": "running", "was_running": True}
         print_json(told) if as_json else click.echo(f"{name} runs again, by systemd.")
         return

@@ -89,11 +89,15 @@ def drop_in(settings: LauncherSettings) -> str:
     )
 
 
-def is_active(unit: str) -> bool:
-    """Tell whether systemd runs `unit`, or is about to."""
+def is_active(unit: str, scope: tuple[str, ...] = ()) -> bool:
+    """Tell whether systemd runs `unit`, or is about to.
+
+    Args:
+        scope: words for systemctl before the verb.
+    """
     if not unit or not Path("/run/systemd/system").is_dir():
         return False
-    said = systemctl("show", "--property=ActiveState", "--value", unit)
+    said = systemctl(*scope, "show", "--property=ActiveState", "--value", unit)
     return said.strip() in ("active", "activating", "reloading", "deactivating")
 
 

@@ -1,4 +1,4 @@
-"""`delete`: the hub forgets the endpoint first, then its folders go."""
+"""`delete`: the hub forgets the endpoint first, then its unit and its folders go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from chamberlain_endpoint.cli import daemons, processes, tokens
+from chamberlain_endpoint.cli import boot, daemons, processes, tokens
 from chamberlain_endpoint.cli.daemons import Known
 from chamberlain_endpoint.cli.errors import CommandFailedError
 
@@ -42,6 +42,7 @@ def delete(endpoint: Known, *, force: bool) -> Deleted:
     if runs or processes.user_endpoints(endpoint.settings.accounts_dir):
         daemons.stop(endpoint)
     at_hub = _at_hub(endpoint, force=force)
+    boot.forget(where)
     # The settings go last: as long as they are there, a second try finds the rest.
     parts = (where.manager, where.launcher, where.accounts, where.run, where.log, where.config)
     removed = []

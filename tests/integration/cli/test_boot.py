@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tests.integration.cli.conftest import Run
 
-from chamberlain_endpoint.cli import layout
-from chamberlain_endpoint.cli.boot_unit import unit_name, unit_text
+from chamberlain_endpoint.cli import boot, boot_service, layout
+from chamberlain_endpoint.cli.boot_unit import is_for, unit_name, unit_text
 
-WORST_EXPOSURE = 5.5
+WORST_EXPOSURE = {"processes": 5.5, "containers": 3.0}
 """Of 10, as systemd-analyze counts; a unit without hardening has 9.6."""
 
 
@@ -65,12 +65,49 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path, name: str, multi: b
 
 
 @pytest.mark.needs_systemd
-def test_the_unit_is_closed(tmp_path: Path) -> None:
-    file = _unit(tmp_path)
+@pytest.mark.parametrize("runtime", WORST_EXPOSURE)
+def test_the_unit_is_closed(tmp_path: Path, runtime: str) -> None:
+    where = replace(layout.plan("cluster", layout.SYSTEM_CONFIG_DIR), multi=True)
+    file = tmp_path / unit_name("cluster")
+    file.write_text(unit_text(where, None, has_processes=runtime == "processes"))
     done = _analyze("security", "--offline=true", file)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found, done.stdout + done.stderr
-    assert float(found[1]) <= WORST_EXPOSURE
+    assert float(found[1]) <= WORST_EXPOSURE[runtime]
+
+
+def test_only_the_usual_folders_are_closed_for_containers(tmp_path: Path) -> None:
+    # Elsewhere they may be in a home, which would be read-only.
+    where = replace(layout.plan("cluster", tmp_path), multi=True)
+    assert "CLOSED_FOR" not in unit_text(where, tmp_path, has_processes=False)
+
+
+@pytest.mark.parametrize("name", ["cluster", "a%h$HOME;b", "Zürich-é"])
+def test_a_unit_is_known_for_the_endpoint_it_was_written_for(tmp_path: Path, name: str) -> None:
+    where = layout.plan(name, tmp_path / "one")
+    text = unit_text(where, tmp_path / "one")
+    assert is_for(text, where)
+    assert not is_for(text, layout.plan(name, tmp_path / "other"))
+    assert not is_for(text, layout.plan(f"{name}2", tmp_path / "one"))
+    usual = layout.plan(name, None)
+    assert is_for(unit_text(usual, None), usual)
+    assert not is_for(unit_text(usual, None), where)
+
+
+def test_an_endpoint_that_goes_takes_its_unit_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_service, "SYSTEM_UNITS", tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    mine, other = layout.plan("cluster", tmp_path / "one"), layout.plan("cluster", tmp_path / "two")
+    file = boot_service.unit_file(mine)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(unit_text(mine, tmp_path / "one"))
+    boot.forget(other)
+    assert boot_service.has_own_unit(mine)
+    boot.forget(mine)
+    assert not file.exists()
+    boot.forget(mine)
 
 
 @pytest.mark.parametrize("line", ["Environment=", "User=chamberlain", "LoadCredential=token"])
