@@ -61,6 +61,7 @@ METRICS: Final = ("http://127.0.0.1:5464/metrics", "http://10.77.0.11:5465/metri
 RULES: Final = 13
 CERTIFICATES: Final = (
     (HUB, "/etc/chamberlain/tls/broker.pem"),
+    (HUB, "/etc/chamberlain/tls/proxy.pem"),
     (NODE, "/etc/chamberlain/tls/database.pem"),
 )
 _FINGERPRINT: Final = ("openssl", "x509", "-noout", "-fingerprint", "-in")
@@ -314,9 +315,11 @@ def test_new_passwords_and_certificates_while_a_task_runs(served: Served) -> Non
         assert answer in served.on(HUB, "sh", "-c", script, given=given, check=False)
     new = [served.on(host, *_FINGERPRINT, path) for host, path in CERTIFICATES]
     assert set(new).isdisjoint(old)
-    # Who connects anew is shown the new one, by a broker that was not restarted.
-    shown = "openssl s_client -connect hub:5671 </dev/null 2>/dev/null"
-    assert served.on(HUB, "sh", "-c", f"{shown} | {' '.join(_FINGERPRINT[:-1])}") == new[0]
+    # Who connects anew is shown the new one, by programs that were not restarted.
+    for port, fingerprint in ((5671, new[0]), (443, new[1])):
+        shown = f"openssl s_client -connect hub:{port} </dev/null 2>/dev/null"
+        script = f"{shown} | {' '.join(_FINGERPRINT[:-1])}"
+        assert served.on(HUB, "sh", "-c", script) == fingerprint
     hello(served)
 
 
