@@ -60,7 +60,7 @@ def check(only: tuple[str, ...]) -> None:
 @click.option("-k", "words", metavar="WORDS", help="Only tests whose name matches, as pytest -k.")
 @click.option("-x", "--first", is_flag=True, help="Stop at the first failure.")
 def test(chosen: tuple[str, ...], without: tuple[str, ...], words: str, first: bool) -> None:
-    """Run test groups, on a real RabbitMQ and PostgreSQL. By default all but `cluster` and `vm`.
+    """Run test groups, on a real RabbitMQ and PostgreSQL. By default all but `vm`.
 
     As root it installs the Debian packages it needs and says so; no service of theirs is
     started. A test that should run and is skipped counts as failed.

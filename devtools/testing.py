@@ -30,6 +30,7 @@ _LAST: Final = "ansible"
 """The group that needs most of a core: it begins when others are done, in two halves."""
 
 _AFTER_THE_LAB: Final = (
+    "test_brokers.py",
     "test_debian12.py",
     "test_packages.py",
     "test_services.py",
@@ -38,7 +39,7 @@ _AFTER_THE_LAB: Final = (
 )
 """Of `_LAST`, what follows the lab's tests; the rest follows the others."""
 
-_ASKED_FOR: Final = ("cluster", "vm")
+_ASKED_FOR: Final = frozenset({"vm"})
 """Groups that run only when they are named: minutes of both cores for what changes rarely."""
 
 _NOTHING_CHOSEN: Final = 5
@@ -72,11 +73,11 @@ def run(chosen: Sequence[str], without: Sequence[str], more: Sequence[str]) -> i
     report = Reporter()
     wanted = [ALIASES.get(name, name) for name in chosen] or usual()
     environment.ensure(environment.EVERYTHING, report)
-    if {"ansible", "cluster"} & set(wanted):
+    if "ansible" in wanted:
         environment.ensure(f"{environment.EVERYTHING},ansible", report)
     if set(wanted) - _PLAIN:
         needed = debian.PACKAGES_OF_MARKS
-        not_asked = {f"needs_{name}" for name in set(_ASKED_FOR).difference(wanted)}
+        not_asked = {f"needs_{name}" for name in _ASKED_FOR.difference(wanted)}
         wanted_marks = [mark for mark in needed if mark not in {*without, *not_asked}]
         debian.ensure([name for mark in wanted_marks for name in needed[mark]], report)
     if "compat" in wanted:
