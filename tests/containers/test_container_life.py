@@ -40,12 +40,12 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _next_launcher(box: Box, settings: LauncherSettings | None = None) -> list[Adopted]:
+def next_launcher(box: Box, settings: LauncherSettings | None = None) -> list[Adopted]:
     """Let the launcher die as kill -9 does, and start another; return what that adopted."""
     old = box.runtime
     assert isinstance(old, ContainerRuntime)
     for container in old._containers.values():
-        container.let_go()
+        container.leave()
     old._containers.clear()
     old._link.close()
     adopted: list[Adopted] = []
@@ -61,11 +61,11 @@ def _next_launcher(box: Box, settings: LauncherSettings | None = None) -> list[A
     return adopted
 
 
-def test_the_next_launcher_goes_on_with_what_runs(box: Box) -> None:
+def test_thenext_launcher_goes_on_with_what_runs(box: Box) -> None:
     box.start("serve")
     box.until_serving()
     before = box.pid()
-    adopted = _next_launcher(box)
+    adopted = next_launcher(box)
     box.until(lambda: bool(adopted))
     assert (adopted[0].user_endpoint, adopted[0].uid) == (UEP, box.account.uid)
     assert adopted[0].pid == before
@@ -89,7 +89,7 @@ def test_an_adopted_one_goes_on_hearing_the_lease(box: Box) -> None:
     )
     box.run(code)
     box.until_serving()
-    adopted = _next_launcher(box)
+    adopted = next_launcher(box)
     box.until(lambda: bool(adopted))
     assert containers.of_endpoint(ENDPOINT) != []
     kept = box.runtime._containers[UEP]  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ def test_what_ended_meanwhile_leaves_nothing(box: Box) -> None:
     box.start("serve")
     box.until_serving()
     subprocess.run(["kill", "-9", str(box.pid())], check=True)
-    adopted = _next_launcher(box)
+    adopted = next_launcher(box)
     box.until(lambda: not box.runtime.is_running(UEP))
     assert adopted == []
     assert containers.of_endpoint(ENDPOINT) == []
@@ -121,7 +121,7 @@ def test_a_container_that_is_not_ours_is_left_alone(box: Box) -> None:
     options = (*told, "--name", name, "--network", "host", "--rootfs", str(root))
     try:
         made = containers.podman("create", *options, "/usr/bin/sleep", "60")
-        adopted = _next_launcher(box)
+        adopted = next_launcher(box)
         assert adopted == []
         assert containers.podman("inspect", "--format", "{{.Id}}", name) == made
     finally:
@@ -130,11 +130,11 @@ def test_a_container_that_is_not_ours_is_left_alone(box: Box) -> None:
 
 def test_a_stopping_launcher_can_leave_them_to_the_next(box: Box) -> None:
     settings = containers.settings(box.folder, ends_with_launcher=False)
-    _next_launcher(box, settings)
+    next_launcher(box, settings)
     box.start("serve")
     box.until_serving()
     box.runtime.close()
-    adopted = _next_launcher(box, settings)
+    adopted = next_launcher(box, settings)
     box.until(lambda: bool(adopted))
     assert adopted[0].user_endpoint == UEP
     box.runtime.stop(UEP, 0.0)

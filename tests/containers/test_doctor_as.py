@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import container_host as containers
+from tests.privilege.pam_service import PERMIT, SESSION, service
 
 from chamberlain_endpoint.launcher import try_container
 from chamberlain_endpoint.launcher.settings import LauncherSettings, Mount
@@ -38,6 +39,21 @@ def test_a_broken_link_is_named_with_what_to_do(tmp_path: Path) -> None:
     links = _links(_settings(tmp_path, mounts_home=False))
     assert links["home"]["state"] == "bad"
     assert "mounts_home" in links["home"]["todo"]
+
+
+def test_a_session_that_is_refused_is_the_broken_link(tmp_path: Path) -> None:
+    notice = tmp_path / "nologin"
+    with service(f"account required pam_nologin.so file={notice}", PERMIT, SESSION) as pam:
+        settings = replace(_settings(tmp_path), pam=pam)
+        links = _links(settings)
+        assert links["session"]["state"] == "good", links
+        assert links["container"]["state"] == "good", links
+        notice.write_text("Maintenance until noon.\n")
+        links = _links(settings)
+    assert links["session"]["state"] == "bad"
+    assert "Maintenance until noon." in links["session"]["said"]
+    assert f"/etc/pam.d/{pam.service}" in links["session"]["todo"]
+    assert "container" not in links
 
 
 def test_a_missing_image_is_the_broken_link(tmp_path: Path) -> None:

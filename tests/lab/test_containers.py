@@ -25,6 +25,7 @@ INNER = (
     "tests/containers/test_container_life.py",
     "tests/containers/test_doctor_as.py",
     "tests/containers/test_isolation.py",
+    "tests/containers/test_session.py",
     "tests/contract/test_runtime.py",
 )
 LIMIT_S = 600.0

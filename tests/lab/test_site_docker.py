@@ -50,6 +50,7 @@ CONTRACT = [
         "tests/containers/test_container_life.py",
         "next_launcher or adopted_one or ended_meanwhile or leave_them or clerk_that_dies",
     ),
+    ("tests/containers/test_session.py", "spans or next_launcher or refused or does_not_know"),
 ]
 
 INSIDE = """\

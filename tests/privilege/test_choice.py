@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from tests.privilege.conftest import GROUP, processes_of
 from tests.privilege.launcher_process import LauncherProcess, refusal, username_of
+from tests.privilege.pam_service import PERMIT, SESSION, service
 
 from chamberlain_endpoint.launcher.preflight import CLOSED_FOR
 from chamberlain_endpoint.launcher.protocol import Account
@@ -92,18 +93,24 @@ def test_the_check_doubts_names_that_are_nobodys(launcher: LauncherProcess) -> N
     assert "runtime.group_limits: this host has no group 'chtestnone'" in done.stdout
 
 
-def test_a_unit_that_is_closed_for_processes_names_who_may_have_one(
-    launcher: LauncherProcess,
+@pytest.mark.parametrize("what", ["processes", "sessions"])
+def test_a_unit_that_is_closed_names_what_it_is_closed_for(
+    launcher: LauncherProcess, what: str
 ) -> None:
-    choose(launcher, BOTH)
-    done = subprocess.run(
-        launcher.command("--check"),
-        env={**os.environ, CLOSED_FOR: "containers"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with service(PERMIT, SESSION) as pam:
+        if what == "processes":
+            choose(launcher, BOTH)
+            wanted = f'runtime.group_kinds.{GROUP} = "process": this unit is closed'
+        else:
+            choose(launcher, "", f'[pam]\nenable = true\nservice = "{pam.service}"')
+            wanted = "pam.enable: this unit is closed"
+        done = subprocess.run(
+            launcher.command("--check"),
+            env={**os.environ, CLOSED_FOR: "containers"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 78
-    reasons = [json.loads(line)["reason"] for line in done.stderr.splitlines()]
-    (reason,) = reasons
-    assert reason.startswith(f'runtime.group_kinds.{GROUP} = "process": this unit is closed')
+    (reason,) = [json.loads(line)["reason"] for line in done.stderr.splitlines()]
+    assert reason.startswith(wanted)

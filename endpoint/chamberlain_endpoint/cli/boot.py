@@ -53,8 +53,8 @@ def enable(endpoint: Known, config_dir: Path | None, unit_dir: Path | None) -> B
     else:
         unit = unit_name(layout.name)
         file = unit_dir / unit if unit_dir else unit_file(layout)
-        has_processes = endpoint.settings.runtime.has_processes
-        _write(file, unit_text(layout, config_dir, has_processes=has_processes))
+        is_open = endpoint.settings.needs_open_unit
+        _write(file, unit_text(layout, config_dir, has_processes=is_open))
     enabling = [["daemon-reload"], ["enable", unit]]
     starting = [["start", unit]]
     linger = [] if layout.multi else ["loginctl enable-linger"]

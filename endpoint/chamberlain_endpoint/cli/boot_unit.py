@@ -118,7 +118,7 @@ def unit_text(layout: Layout, config_dir: Path | None, *, has_processes: bool = 
 
     Args:
         config_dir: as it was given; None: the default.
-        has_processes: user endpoints may be processes of this unit.
+        has_processes: programs of people or of the site may run in this unit.
     """
     again = ["--config-dir", str(config_dir.absolute())] if config_dir else []
     program = Path(sys.executable).with_name("chamberlain-endpoint")

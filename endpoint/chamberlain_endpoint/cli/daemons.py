@@ -157,7 +157,7 @@ def restart_by_systemd(endpoint: Known) -> bool:
     service = boot_service.active(where)
     if service is None:
         return False
-    if endpoint.settings.runtime.has_processes and service.is_closed():
+    if endpoint.settings.needs_open_unit and service.is_closed():
         raise CommandFailedError(
             f"{where.name} goes on as it is: its unit {service.upper} is closed for all but "
             f"containers. Run first: chamberlain-endpoint enable-on-boot {where.name}"

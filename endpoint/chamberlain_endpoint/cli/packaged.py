@@ -23,8 +23,8 @@ DROP_IN: Final = "50-enable-on-boot.conf"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*")
 
 _FOR_PROCESSES: Final = """\
-# User endpoints are processes of people's own accounts, and the launcher's children: all of
-# this holds for their programs, too.
+# User endpoints are processes of people's own accounts, and the launcher's children, or have a
+# session of PAM, whose modules are the site's: all of this holds for their programs, too.
 Environment=CHAMBERLAIN_CLOSED_FOR=
 # Beside what the launcher does: its end of a process space and /proc (SYS_ADMIN), the account's
 # limits (SYS_RESOURCE), its logins in the audit (AUDIT_WRITE).
@@ -75,9 +75,8 @@ def launcher_of(unit: str) -> str:
 
 def drop_in(settings: LauncherSettings) -> str:
     """Return what has to be opened in the launcher's unit for `settings`; empty: nothing."""
-    runtime = settings.runtime
     text = ""
-    if runtime.has_processes:
+    if settings.needs_open_unit:
         text = _FOR_PROCESSES
     elif settings.mapping.external_account:
         text = _FOR_MAPPING_PROGRAM

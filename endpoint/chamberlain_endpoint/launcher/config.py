@@ -228,12 +228,6 @@ def _faults_of_multi(settings: LauncherSettings) -> list[str]:
         faults.append("manager_user is missing: nobody could speak on the socket")
     if settings.owner_identity:
         faults.append('owner_identity is for mode = "single" only')
-    if settings.pam.enable and RuntimeKind.CONTAINER in settings.runtime.kinds:
-        # Accepted, it would let in whom the site's PAM refuses.
-        faults.append(
-            'pam.enable needs runtime.kind = "process", for every group and account: containers '
-            "get no PAM session"
-        )
     return faults
 
 

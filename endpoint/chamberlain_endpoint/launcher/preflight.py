@@ -110,9 +110,11 @@ def _closed_for_others(settings: LauncherSettings, closed_for: str) -> list[str]
             f"{name}.{who}": RuntimeKind.PROCESS in kinds for who, kinds in getattr(runtime, name)
         }
     used["if_unavailable"] = runtime.if_unavailable is RuntimeKind.PROCESS
-    names = [name for name, is_process in used.items() if is_process]
+    names = [f'runtime.{name} = "process"' for name, is_process in used.items() if is_process]
+    if settings.pam.enable:
+        names.append("pam.enable")
     return [
-        f'runtime.{name} = "process": this unit is closed for all but containers; run: '
+        f"{name}: this unit is closed for all but containers; run: "
         "chamberlain-endpoint enable-on-boot NAME"
         for name in names
     ]

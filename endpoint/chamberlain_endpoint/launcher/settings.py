@@ -254,3 +254,11 @@ class LauncherSettings:
     mapping: MappingSettings = field(default_factory=MappingSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     pam: PamSettings = field(default_factory=PamSettings)
+
+    @property
+    def needs_open_unit(self) -> bool:
+        """Whether the launcher's unit must let the site's own programs work.
+
+        Those are people's, where user endpoints are its children, and modules of PAM.
+        """
+        return self.runtime.has_processes or self.pam.enable

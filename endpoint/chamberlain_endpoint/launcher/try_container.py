@@ -20,13 +20,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from chamberlain_endpoint.launcher import accounts, choice, config, trusted_file
+from chamberlain_endpoint.launcher import (
+    accounts,
+    choice,
+    config,
+    pam_service,
+    trusted_file,
+)
 from chamberlain_endpoint.launcher.loop import Loop
 from chamberlain_endpoint.launcher.protocol import Account
 from chamberlain_endpoint.launcher.runtime import chain_probe, faults
 from chamberlain_endpoint.launcher.runtime.container import ContainerRuntime
 from chamberlain_endpoint.launcher.runtime.idmap import IDS
-from chamberlain_endpoint.launcher.runtime.port import Exit, StartFailedError
+from chamberlain_endpoint.launcher.runtime.port import (
+    Exit,
+    News,
+    SessionOpened,
+    StartFailedError,
+)
 from chamberlain_endpoint.launcher.runtime.subordinate import (
     RecordsBrokenError,
     SubordinateIds,
@@ -34,6 +45,7 @@ from chamberlain_endpoint.launcher.runtime.subordinate import (
 from chamberlain_endpoint.launcher.settings import (
     EngineKind,
     LauncherSettings,
+    PamSettings,
     RuntimeKind,
     RuntimeSettings,
 )
@@ -145,10 +157,10 @@ def _namespaces(most: Path) -> Link:
 
 
 def _run(settings: LauncherSettings, account: Account) -> Iterator[Link]:
-    loop, ends = Loop(), list[Exit]()
+    loop, ends, news = Loop(), list[Exit](), list[News]()
     runtime = ContainerRuntime(loop, settings)
     try:
-        runtime.open(ends.append)
+        runtime.open(ends.append, news.append)
         if not _turn(loop, lambda: runtime.is_ready, _ENGINE_S):
             todo = "systemctl start podman.socket (or docker.socket); look at runtime.socket"
             yield link("engine", "bad", f"nobody answers at {settings.runtime.socket}", todo)
@@ -161,6 +173,11 @@ def _run(settings: LauncherSettings, account: Account) -> Iterator[Link]:
             yield link("container", "bad", str(error), getattr(error, "remedy", ""))
             return
         _turn(loop, lambda: bool(ends), _PATIENCE_S)
+        if settings.pam.enable:
+            is_open = any(isinstance(each, SessionOpened) for each in news)
+            yield _session(settings.pam, account, ends, is_open=is_open)
+            if not is_open:
+                return
         if not ends:
             yield link("container", "bad", f"did not end within {_PATIENCE_S:g} s", "see above")
             return
@@ -168,6 +185,15 @@ def _run(settings: LauncherSettings, account: Account) -> Iterator[Link]:
     finally:
         runtime.close()
         loop.close()
+
+
+def _session(pam: PamSettings, account: Account, ends: list[Exit], *, is_open: bool) -> Link:
+    if is_open:
+        said = f"PAM service {pam.service} lets {account.uname} in"
+        return link("session", "good", said)
+    said = ends[0].failure if ends else f"PAM service {pam.service} did not answer"
+    todo = f"see {pam_service.FOLDER / pam.service}, and what the host's log says of it"
+    return link("session", "bad", said, todo)
 
 
 def _judged(end: Exit, account: Account, took_s: float) -> Iterator[Link]:
@@ -229,6 +255,7 @@ def _spec(settings: LauncherSettings, account: Account) -> LaunchSpec:
         },
         state_dir=settings.accounts_dir / str(account.uid) / name,
         first_line=b"\n",
+        pam=settings.pam,
         runtime=RuntimeKind.CONTAINER,
         image=choice.images_of(settings.runtime, account)[0],
     )

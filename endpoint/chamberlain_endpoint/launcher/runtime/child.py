@@ -24,11 +24,10 @@ import select
 import signal
 import stat
 import sys
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from chamberlain_endpoint.launcher import privileges
+from chamberlain_endpoint.launcher.runtime import below
 from chamberlain_wire.errors import ChamberlainError
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ KILL_ALL: Final = signal.SIGUSR1
 
 _FAILED_CODE: Final = 70
 _MOST_OPEN_FILES: Final = 65536
-_SWEEP_S: Final = 5.0
-_SWEEP_STEP_S: Final = 0.02
 
 
 class Order(NamedTuple):
@@ -97,7 +94,7 @@ def main() -> int:
             return 0
         return _keep(order)
     except (OSError, ChamberlainError) as error:
-        _report(order, _told_of(error))
+        _report(order, told_of(error))
         return _FAILED_CODE
 
 
@@ -135,7 +132,7 @@ def _keep(order: Order) -> int:
     while True:
         number = signal.sigwait(waited)
         if number == signal.SIGCHLD:
-            status = _reap(pid)
+            status = below.reap(pid)
             if status is not None:
                 return _finish(order, status, session)
         elif number == signal.SIGTERM:
@@ -155,13 +152,13 @@ def _open_session(order: Order) -> tuple[Kept, dict[str, str]]:
         Session(order.pam_service, order.user_name),
         KILL_ALL,
         report=lambda told: _report(order, told),
-        give_up=_sweep,
+        give_up=below.sweep,
     )
     return kept, kept.open(order.pam_timeout_s)
 
 
 def _finish(order: Order, status: int, session: Kept | None) -> int:
-    left = _sweep() if session is not None or not order.is_own_space else 0
+    left = below.sweep() if session is not None or not order.is_own_space else 0
     if session is not None:
         session.close()
     how = "signal" if os.WIFSIGNALED(status) else "exit"
@@ -247,48 +244,8 @@ def _restore_standard_streams(kept: tuple[int, ...]) -> None:
         os.dup2(stream, fd)
 
 
-def _reap(wanted: int) -> int | None:
-    """Collect every child that ended; return the status of `wanted` if it is among them."""
-    found = None
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid == wanted:
-                found = status
-    return found
-
-
-def _sweep() -> int:
-    """Kill all that is left below this process; return how many would not go."""
-    until = time.monotonic() + _SWEEP_S
-    while True:
-        left = list(_descendants())
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        _reap(0)
-        if not left or time.monotonic() > until:
-            return len(left)
-        signal.sigtimedwait({signal.SIGCHLD}, _SWEEP_STEP_S)
-
-
-def _descendants() -> Iterator[int]:
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib costs as much as json)
-        if name.isdecimal():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-                children.setdefault(parent, []).append(int(name))
-    waiting = [os.getpid()]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        yield from below
-        waiting += below
-
-
-def _told_of(error: Exception) -> dict[str, object]:
+def told_of(error: Exception) -> dict[str, object]:
+    """Return what the launcher is told of a start that failed."""
     word = getattr(error, "word", None)
     if word is None:
         return {"failed": str(error)}

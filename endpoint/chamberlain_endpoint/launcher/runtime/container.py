@@ -13,7 +13,8 @@ import resource
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Loop
@@ -22,19 +23,22 @@ from chamberlain_endpoint.launcher.runtime import (
     container_records,
     faults,
     folders,
-    idmap,
+    held_session,
     names,
 )
 from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import ContainerRecords, Record
 from chamberlain_endpoint.launcher.runtime.faults import EngineDownError, EngineError
 from chamberlain_endpoint.launcher.runtime.held_container import HeldContainer, Means
+from chamberlain_endpoint.launcher.runtime.held_session import HeldSession, Listener, Opened
 from chamberlain_endpoint.launcher.runtime.image_shelf import ImageShelf
 from chamberlain_endpoint.launcher.runtime.lease_files import LeaseFiles
 from chamberlain_endpoint.launcher.runtime.port import (
     Exit,
     News,
+    SessionOpened,
     StartFailedError,
+    did_not_begin,
     unheard,
 )
 from chamberlain_endpoint.launcher.runtime.subordinate import SubordinateIds
@@ -77,6 +81,7 @@ class ContainerRuntime:
         )
         self._records = ContainerRecords(container_records.path_in(settings.state_dir))
         self._leases = LeaseFiles(leases)
+        self._sessions = folder / "sessions"
         self._renewal_s = min(LEASE_S, self._runtime.lease_s) / 3
         self._shelf = ImageShelf(self._runtime.images_dir)
         self._containers: dict[str, HeldContainer] = {}
@@ -159,7 +164,7 @@ class ContainerRuntime:
             self._turn(lambda: not self._containers, _CLOSE_S)
         is_left = bool(self._containers)
         for container in tuple(self._containers.values()):
-            container.let_go()
+            container.leave()
         self._containers.clear()
         self._link.close(stays=is_left)
 
@@ -181,27 +186,54 @@ class ContainerRuntime:
             self._settings.accounts_dir, account.uid, account.gid
         )
         generation = secrets.token_hex(16)
-        plan = container_plan.make(
-            self._runtime,
-            spec,
-            container_plan.Place(
-                endpoint=self._settings.endpoint_id,
-                generation=generation,
-                root=root,
-                digest=digest,
-                base=self._ids.base_of(account.uid),
-                names=names_dir,
-                lease=self._leases.make(generation),
-                most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-                most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
-            ),
+        place = container_plan.Place(
+            endpoint=self._settings.endpoint_id,
+            generation=generation,
+            root=root,
+            digest=digest,
+            base=self._ids.base_of(account.uid),
+            names=names_dir,
+            lease=self._leases.make(generation),
+            most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            most_processes=resource.getrlimit(resource.RLIMIT_NPROC)[1],
         )
-        record = _record_of(spec, plan)
+        plan = container_plan.make(self._runtime, spec, place)
+        record = container_records.of_start(spec, generation, plan.ids.own_gids)
         self._records.add(record)
         container = self._held(record, spec)
         self._containers[spec.user_endpoint] = container
+        if container.session is None:
+            self._ask_for(container, spec, plan, account_dir)
+            return
+
+        def opened(session: Opened) -> None:
+            within = replace(spec, environment={**session.environment, **spec.environment})
+            there = replace(place, session_limits=session.limits)
+            self._on_news(SessionOpened(spec.user_endpoint))
+            try:
+                plan = container_plan.make(self._runtime, within, there)
+            except EngineError as error:
+                self._failed(container, error)
+            else:
+                self._ask_for(container, within, plan, account_dir)
+
+        listener = Listener(opened, lambda told: self._refused(container, told))
+        try:
+            container.session.open(spec.pam, account.uname, place.lease, listener)
+        except OSError:
+            self._forget(container)
+            raise
+
+    def _ask_for(
+        self,
+        container: HeldContainer,
+        spec: LaunchSpec,
+        plan: container_plan.Plan,
+        account_dir: Path,
+    ) -> None:
+        account = spec.account
         request = {
-            **_asked(plan),
+            **plan.ids.judged_by(),
             "document": plan.document,
             "name": plan.name,
             "account_dir": str(account_dir),
@@ -222,7 +254,15 @@ class ContainerRuntime:
             return
         container.hold(answer, fds)
 
+    def _refused(self, container: HeldContainer, told: dict[str, Any]) -> None:
+        """The account's session was not opened: nothing of it has run."""
+        self._forget(container)
+        self._on_exit(did_not_begin(container.record.user_endpoint, told))
+
     def _failed(self, container: HeldContainer, error: EngineError) -> None:
+        self._after_session(container, lambda said: self._not_started(container, error, said))
+
+    def _not_started(self, container: HeldContainer, error: EngineError, session: str) -> None:
         record, spec = container.record, container.spec
         self._forget(container)
         _log.error(
@@ -243,34 +283,38 @@ class ContainerRuntime:
                 return
         except StartFailedError as another:
             failure, public = str(another), another.public
-        self._on_exit(Exit(record.user_endpoint, None, None, b"", failure=failure, public=public))
+        exit_ = Exit(record.user_endpoint, None, None, b"", failure=failure, public=public)
+        self._on_exit(replace(exit_, session=session))
 
     def _held(self, record: Record, spec: LaunchSpec | None) -> HeldContainer:
-        return HeldContainer(
-            self._loop, self._link, record, spec, Means(self._known, self._ended, self._on_news)
-        )
+        means = Means(self._known, self._ended, self._on_news)
+        session = None
+        if record.has_session:
+            session = HeldSession(self._loop, self._sessions, record.generation)
+        return HeldContainer(self._loop, self._link, record, spec, means, session)
 
     def _known(self, container: HeldContainer) -> dict[str, Any]:
         """Return what the clerk needs to judge a container that runs already."""
         record = container.record
-        own_gids = list(record.groups)
-        if self._runtime.engine is EngineKind.PODMAN:
-            base = self._ids.base_of(record.uid)
-            uids: Any = idmap.extents((record.uid,), base)
-            gids: Any = idmap.extents(own_gids, base)
-        else:
-            uids = gids = None
-        return {
-            "container": container.id,
-            "own_uids": [record.uid],
-            "own_gids": own_gids,
-            "uids": uids,
-            "gids": gids,
-        }
+        is_podman = self._runtime.engine is EngineKind.PODMAN
+        base = self._ids.base_of(record.uid) if is_podman else None
+        ids = container_plan.Ids.of((record.uid,), record.groups, base)
+        return {"container": container.id, **ids.judged_by()}
 
     def _ended(self, container: HeldContainer, exit_: Exit) -> None:
-        self._forget(container)
-        self._on_exit(exit_)
+        def through(session: str) -> None:
+            self._forget(container)
+            self._on_exit(replace(exit_, session=session))
+
+        self._after_session(container, through)
+
+    def _after_session(self, container: HeldContainer, then: Callable[[str], None]) -> None:
+        """Call `then` with what became of its session; nothing of the container runs."""
+        self._leases.remove(container.record.generation)
+        if container.session is None:
+            then("")
+        else:
+            container.session.end(then)
 
     def _forget(self, container: HeldContainer) -> None:
         del self._containers[container.record.user_endpoint]
@@ -279,8 +323,9 @@ class ContainerRuntime:
         container.let_go()
 
     def _renew_leases(self) -> None:
-        for container in self._containers.values():
+        for container in tuple(self._containers.values()):
             self._leases.renew(container.record.generation)
+            container.end_without_session()
         self._loop.call_later(self._renewal_s, self._renew_leases)
 
     def _ask_what_runs(self) -> None:
@@ -309,9 +354,11 @@ class ContainerRuntime:
                 continue
             ours.add(record.generation)
             self._adopt(record, row["container"])
-        self._records.keep_only(
-            ours | {each.record.generation for each in self._containers.values()}
-        )
+        kept = ours | {each.record.generation for each in self._containers.values()}
+        self._records.keep_only(kept)
+        # By its lease file a holder knows that no container came, or comes, of its session.
+        self._leases.keep_only(kept)
+        held_session.clean(self._sessions, kept)
         self._is_known = True
 
     def _adopt(self, record: Record, container_id: str) -> None:
@@ -329,7 +376,7 @@ class ContainerRuntime:
                 self._link.ask(
                     "kill",
                     {"container": container_id},
-                    lambda *_: self._forget(container),
+                    lambda *_: self._after_session(container, lambda _: self._forget(container)),
                     _ASK_S,
                 )
                 return
@@ -345,27 +392,6 @@ class ContainerRuntime:
             )
             self._on_news(record.adopted(container.pid))
             self._leases.renew(record.generation)
+            container.end_without_session()
 
         self._link.ask("attach", self._known(container), take, _ASK_S)
-
-
-def _asked(plan: container_plan.Plan) -> dict[str, Any]:
-    kept = asdict(plan)
-    return {name: kept[name] for name in ("uids", "gids", "own_uids", "own_gids")}
-
-
-def _record_of(spec: LaunchSpec, plan: container_plan.Plan) -> Record:
-    labels = plan.document.get("labels") or plan.document["Labels"]
-    return Record(
-        generation=labels[f"{container_plan.LABEL}generation"],
-        user_endpoint=spec.user_endpoint,
-        command=spec.command,
-        account=spec.account.uname,
-        uid=spec.account.uid,
-        gid=spec.account.gid,
-        groups=plan.own_gids,
-        started_at=time.time(),
-        identity=spec.identity,
-        username=spec.username,
-        tells_tasks=spec.tells_tasks,
-    )

@@ -7,12 +7,13 @@ network and ids come from the launcher's settings and from the account.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher import choice
 from chamberlain_endpoint.launcher.runtime import idmap
+from chamberlain_endpoint.launcher.runtime.faults import NoSuchLimitError
 from chamberlain_endpoint.launcher.settings import EngineKind, Limits, Mount, RuntimeSettings
 from chamberlain_endpoint.launcher.spec import LEASE_FILE, LaunchSpec
 
@@ -26,6 +27,10 @@ _LOG_BYTES: Final = 64 * 1024
 _TMP_MIB: Final = 512
 _CPU_PERIOD_US: Final = 100_000
 _MIB: Final = 1024 * 1024
+NO_LIMIT: Final = -1
+"""As limits of the kernel are written where there is none."""
+_LIBPOD_NO_LIMIT: Final = 2**64 - 1
+_NOT_IN_DOCKER: Final = "as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Place:
         lease: the file whose time tells the container that the launcher lives.
         most_open_files: hard limit of the launcher itself.
         most_processes: likewise; -1 is none.
+        session_limits: soft and hard limit by name, as the account's session sets them; -1: none.
     """
 
     endpoint: str
@@ -53,27 +59,51 @@ class Place:
     lease: Path
     most_open_files: int
     most_processes: int
+    session_limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One container, as both engines understand it.
+class Ids:
+    """By which ids a container is judged once it runs.
 
     Attributes:
         uids: the map of user ids that was asked for; None: the engine chooses.
         own_uids: the ids that must stand for themselves.
     """
 
-    name: str
-    document: dict[str, Any]
     uids: tuple[idmap.Extent, ...] | None
     gids: tuple[idmap.Extent, ...] | None
     own_uids: tuple[int, ...]
     own_gids: tuple[int, ...]
 
+    @classmethod
+    def of(cls, own_uids: tuple[int, ...], own_gids: tuple[int, ...], base: int | None) -> Ids:
+        """Return them for an account whose subordinate ids begin at `base`; None: the engine's."""
+        if base is None:
+            return cls(None, None, own_uids, own_gids)
+        uids, gids = idmap.extents(own_uids, base), idmap.extents(own_gids, base)
+        return cls(uids, gids, own_uids, own_gids)
+
+    def judged_by(self) -> dict[str, Any]:
+        """Return them as the clerk takes them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One container, as its engine understands it."""
+
+    name: str
+    document: dict[str, Any]
+    ids: Ids
+
 
 def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
-    """Return the container for `spec`."""
+    """Return the container for `spec`.
+
+    Raises:
+        NoSuchLimitError: the engine cannot set a limit of the account's session.
+    """
     account = spec.account
     gids = tuple(sorted({account.gid, *(group.gid for group in account.groups)} - {0}))
     gids = gids[:_MOST_GROUPS] if account.gid in gids[:_MOST_GROUPS] else (account.gid,)
@@ -81,14 +111,8 @@ def make(settings: RuntimeSettings, spec: LaunchSpec, place: Place) -> Plan:
     if not is_podman:
         # Docker has one map for all, and in it a system's groups are nobody's.
         gids = tuple(gid for gid in gids if gid >= _FIRST_PEOPLES_GID or gid == account.gid)
-    plan = Plan(
-        name=f"chamberlain-{place.endpoint[:8]}-{spec.user_endpoint[:8]}-{place.generation[:12]}",
-        document={},
-        uids=idmap.extents((account.uid,), place.base) if is_podman else None,
-        gids=idmap.extents(gids, place.base) if is_podman else None,
-        own_uids=(account.uid,),
-        own_gids=gids,
-    )
+    name = f"chamberlain-{place.endpoint[:8]}-{spec.user_endpoint[:8]}-{place.generation[:12]}"
+    plan = Plan(name, {}, Ids.of((account.uid,), gids, place.base if is_podman else None))
     write = _libpod if is_podman else _docker
     return replace(plan, document=write(settings, spec, place, plan))
 
@@ -135,9 +159,9 @@ def _libpod(
 ) -> dict[str, Any]:
     limits = choice.limits_of(settings, spec.account)
     account = spec.account
-    assert plan.uids is not None
-    assert plan.gids is not None
-    others = [str(gid) for gid in plan.own_gids if gid != account.gid]
+    assert plan.ids.uids is not None
+    assert plan.ids.gids is not None
+    others = [str(gid) for gid in plan.ids.own_gids if gid != account.gid]
     is_plain_network = settings.network in ("host", "none")
     document: dict[str, Any] = {
         "name": plan.name,
@@ -159,8 +183,8 @@ def _libpod(
         "idmappings": {
             "HostUIDMapping": False,
             "HostGIDMapping": False,
-            "UIDMap": [_row(each) for each in plan.uids],
-            "GIDMap": [_row(each) for each in plan.gids],
+            "UIDMap": [_row(each) for each in plan.ids.uids],
+            "GIDMap": [_row(each) for each in plan.ids.gids],
         },
         "pidns": {"nsmode": "private"},
         "ipcns": {"nsmode": "private"},
@@ -184,7 +208,7 @@ def _libpod(
             _tmpfs("/dev/shm"),  # noqa: S108
             *(_bind(each) for each in _mounts(settings, spec, place)),
         ],
-        "r_limits": _rlimits(limits, place),
+        "r_limits": [_unsigned(each) for each in _rlimits(limits, place)],
         "resource_limits": _resources(limits),
     }
     if not is_plain_network:
@@ -201,8 +225,10 @@ def _docker(
 ) -> dict[str, Any]:
     limits = choice.limits_of(settings, spec.account)
     account = spec.account
-    others = [str(gid) for gid in plan.own_gids if gid != account.gid]
+    others = [str(gid) for gid in plan.ids.own_gids if gid != account.gid]
     environment = _environment(settings, spec)
+    if _NOT_IN_DOCKER in place.session_limits:
+        raise NoSuchLimitError(f"a session of {account.uname} limits {_NOT_IN_DOCKER!r}")
     return {
         "Image": place.digest,
         "Cmd": _command(settings, spec),
@@ -248,6 +274,10 @@ def _docker(
 
 
 _TMPFS_OPTIONS: Final = f"rw,nosuid,nodev,size={_TMP_MIB}m,mode=1777"
+
+
+def _unsigned(limit: dict[str, Any]) -> dict[str, Any]:
+    return {key: _LIBPOD_NO_LIMIT if each == NO_LIMIT else each for key, each in limit.items()}
 
 
 def _row(extent: idmap.Extent) -> dict[str, int]:
@@ -302,16 +332,21 @@ def sources_of(document: dict[str, Any]) -> list[str]:
 
 def _rlimits(limits: Limits, place: Place) -> list[dict[str, Any]]:
     files = min(limits.open_files, place.most_open_files)
-    found = [
-        {"type": "nofile", "soft": files, "hard": files},
-        # A core file would hold the credentials.
-        {"type": "core", "soft": 0, "hard": 0},
-    ]
+    found = {"nofile": (files, files)}
     if place.most_processes >= 0:
         # Said in full: an engine without CAP_SYS_RESOURCE cannot raise it to its own default.
-        most = place.most_processes
-        found.append({"type": "nproc", "soft": most, "hard": most})
-    return found
+        found["nproc"] = (place.most_processes, place.most_processes)
+    for name, pair in place.session_limits.items():
+        # Of two that bound the same, both hold.
+        bounds = found.get(name, (NO_LIMIT, NO_LIMIT))
+        found[name] = (_lower(pair[0], bounds[0]), _lower(pair[1], bounds[1]))
+    # A core file would hold the credentials.
+    found["core"] = (0, 0)
+    return [{"type": name, "soft": soft, "hard": hard} for name, (soft, hard) in found.items()]
+
+
+def _lower(one: int, other: int) -> int:
+    return max(one, other) if NO_LIMIT in (one, other) else min(one, other)
 
 
 def _resources(limits: Limits) -> dict[str, Any]:

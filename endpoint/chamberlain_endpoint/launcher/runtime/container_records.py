@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chamberlain_endpoint.launcher.runtime import faults
 from chamberlain_endpoint.launcher.runtime.port import Adopted
+from chamberlain_endpoint.launcher.spec import LaunchSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Record:
         started_at: UTC, seconds since the epoch.
         identity: who asked for it, as the hub names them; `username`: likewise.
         tells_tasks: its standard output are records of its tasks.
+        has_session: a holder keeps a PAM session open for it.
     """
 
     generation: str
@@ -32,6 +35,7 @@ class Record:
     identity: str = ""
     username: str = ""
     tells_tasks: bool = False
+    has_session: bool = False
 
     def adopted(self, pid: int) -> Adopted:
         """Return what is told of it when it is taken over."""
@@ -45,6 +49,24 @@ class Record:
             identity=self.identity,
             username=self.username,
         )
+
+
+def of_start(spec: LaunchSpec, generation: str, groups: tuple[int, ...]) -> Record:
+    """Return the record of a container that will be made, with these groups of its account's."""
+    return Record(
+        generation=generation,
+        user_endpoint=spec.user_endpoint,
+        command=spec.command,
+        account=spec.account.uname,
+        uid=spec.account.uid,
+        gid=spec.account.gid,
+        groups=groups,
+        started_at=time.time(),
+        identity=spec.identity,
+        username=spec.username,
+        tells_tasks=spec.tells_tasks,
+        has_session=spec.pam.enable,
+    )
 
 
 def has_some(state_dir: Path) -> bool:

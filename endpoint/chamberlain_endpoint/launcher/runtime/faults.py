@@ -62,6 +62,16 @@ class NoSubordinateIdsError(EngineError):
     public = "The site has no more subordinate ids for new accounts; tell its administrator."
 
 
+class NoSuchLimitError(EngineError):
+    """The account's session sets a limit that the engine has no word for."""
+
+    word = "no_such_limit"
+    remedy = (
+        "Docker Engine bounds no address space: set another limit in limits.conf, or use Podman."
+    )
+    public = "The site's limits cannot be set for your container; tell its administrator."
+
+
 class NoMountError(EngineError):
     """Something of the host that containers are to see is not there."""
 
@@ -141,6 +151,7 @@ def by_word(word: str, detail: str) -> EngineError:
         NoNetworkError,
         NoSpaceError,
         NoSubordinateIdsError,
+        NoSuchLimitError,
         NoUserNamespaceError,
         NotIsolatedError,
     )

@@ -7,6 +7,7 @@ engine is asked afterwards, for the exit code.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from chamberlain_endpoint.launcher.runtime.clerk_link import ClerkLink
 from chamberlain_endpoint.launcher.runtime.container_records import Record
 from chamberlain_endpoint.launcher.runtime.container_stream import ContainerStream
 from chamberlain_endpoint.launcher.runtime.faults import EngineError
+from chamberlain_endpoint.launcher.runtime.held_session import HeldSession
 from chamberlain_endpoint.launcher.runtime.port import (
     Exit,
     News,
@@ -29,6 +31,8 @@ from chamberlain_endpoint.launcher.runtime.port import (
 from chamberlain_endpoint.launcher.runtime.task_hearing import TaskHearing
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.errors import InvalidMessageError
+
+_log: Final = logging.getLogger(__name__)
 
 _ASK_S: Final = 30.0
 _AGAIN_S: Final = 1.0
@@ -55,6 +59,7 @@ class HeldContainer:
 
     Attributes:
         spec: what it was started with; None: an earlier launcher started it.
+        session: of PAM, that spans its life; None: it has none.
         id: the engine's name for it; empty until it is made.
         pid: of its first process, as the host sees it; 0 until it runs.
         is_stopping: it was asked to end.
@@ -68,9 +73,11 @@ class HeldContainer:
         record: Record,
         spec: LaunchSpec | None,
         means: Means,
+        session: HeldSession | None = None,
     ) -> None:
         self.record = record
         self.spec = spec
+        self.session = session
         self.id = ""
         self.pid = 0
         self.is_stopping = False
@@ -95,6 +102,8 @@ class HeldContainer:
         if len(fds) > 1:
             self._pidfd = fds[1]
             self._loop.on_readable(self._pidfd, self._process_ended)
+        if self.session is not None and self.spec is not None:
+            self.session.tell_process(self._pidfd)
         if self.is_stopping:
             self.signal(signal.SIGTERM)
             # The kernel drops it for a first process that is not yet far enough to take it.
@@ -123,6 +132,23 @@ class HeldContainer:
         elif self.id:
             request = {"container": self.id, "signal": number}
             self._link.ask("signal", request, lambda *_: None, _ASK_S)
+        elif self.session is not None:
+            self.session.signal(number)
+
+    def end_without_session(self) -> None:
+        """Kill it if its session was to span its life, and nobody holds it any more."""
+        if self.session is None or not self.pid or self.is_ending:
+            return
+        if not self.session.is_held():
+            _log.error(
+                "the holder of a session is gone; its user endpoint is ended",
+                extra={
+                    "event": "session.lost",
+                    "user_endpoint": self.record.user_endpoint,
+                    "account": self.record.account,
+                },
+            )
+            self.stop(0.0)
 
     def let_go(self) -> None:
         """Close what is held; the container itself is not touched."""
@@ -132,6 +158,14 @@ class HeldContainer:
             self._loop.forget(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+        if self.session is not None:
+            self.session.let_go()
+
+    def leave(self) -> None:
+        """Leave the container to the next launcher."""
+        self.let_go()
+        if self.session is not None:
+            self.session.leave()
 
     def _hear_tasks(self, data: bytes) -> None:
         if self._hearing is None:

@@ -40,3 +40,10 @@ class LeaseFiles:
     def remove(self, generation: str) -> None:
         """Forget a start that is gone; twice is harmless."""
         self.of(generation).unlink(missing_ok=True)
+
+    def keep_only(self, generations: set[str]) -> None:
+        """Forget all other starts: nothing of them runs."""
+        with contextlib.suppress(FileNotFoundError):
+            for file in self._folder.iterdir():
+                if file.name not in generations:
+                    file.unlink(missing_ok=True)

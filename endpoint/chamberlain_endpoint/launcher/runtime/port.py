@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire.claims import Claim
@@ -12,6 +12,9 @@ from chamberlain_wire.errors import ChamberlainError, ErrorCode
 
 TAIL_BYTES: Final = 4096
 """How much of what a user endpoint wrote last is kept."""
+
+FAILED_CODE: Final = 70
+"""The exit code of a user endpoint that did not begin."""
 
 
 class StartFailedError(ChamberlainError):
@@ -45,6 +48,19 @@ class Exit:
     left: int = 0
     code: ErrorCode = ErrorCode.START_FAILED
     session: str = ""
+
+
+def did_not_begin(user_endpoint: str, told: Mapping[str, Any]) -> Exit:
+    """Return the end of one that did not run, by what was told of its start."""
+    return Exit(
+        user_endpoint,
+        FAILED_CODE,
+        None,
+        b"",
+        failure=str(told["failed"]),
+        public=str(told.get("public", "")),
+        code=ErrorCode(told.get("code", ErrorCode.START_FAILED)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

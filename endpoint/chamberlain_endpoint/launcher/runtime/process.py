@@ -15,10 +15,9 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +35,7 @@ from chamberlain_endpoint.launcher.runtime.port import (
     asks_again_s,
     unheard,
 )
+from chamberlain_endpoint.launcher.runtime.spawning import spawn
 from chamberlain_endpoint.launcher.runtime.watched import Watched
 from chamberlain_endpoint.launcher.settings import LEASE_S
 from chamberlain_endpoint.launcher.spec import LaunchSpec
@@ -53,7 +53,6 @@ _LAST_RESORT_S: Final = 7.0
 """How long after the order to kill everything the keeper itself is killed."""
 _PROBE_S: Final = 20.0
 _CLOSE_S: Final = 10.0
-_KEPT_BLOCKED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, child.KILL_ALL})
 
 
 class ProcessRuntime:
@@ -184,33 +183,17 @@ class ProcessRuntime:
         process.kill_timer = self._loop.call_later(_LAST_RESORT_S, process.keeper.kill)
 
     def _spawn(self, order: child.Order) -> tuple[subprocess.Popen[bytes], int]:
-        with contextlib.ExitStack() as stack:
-            report, report_end = os.pipe()
-            stack.callback(os.close, report_end)
-            try:
-                told = os.memfd_create("order")
-                stack.callback(os.close, told)
-                with os.fdopen(os.dup(told), "wb") as file:
-                    file.write(order._replace(report_fd=report_end).to_bytes())
-                os.lseek(told, 0, os.SEEK_SET)
-                stack.enter_context(_blocked_signals())
-                if order.is_own_space:
-                    stack.enter_context(privileges.new_process_space())
-                keeper = subprocess.Popen(
-                    # -I: no variable and no package of a user's changes what root runs.
-                    [sys.executable, "-I", "-m", child.__name__, str(told)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    bufsize=0,
-                    pass_fds=(told, report_end),
-                    env={"LANG": "C.UTF-8"},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except BaseException:
-                os.close(report)
-                raise
+        report, report_end = os.pipe()
+        try:
+            space = privileges.new_process_space() if order.is_own_space else nullcontext()
+            with space:
+                told = order._replace(report_fd=report_end).to_bytes()
+                keeper = spawn(child.__name__, told, (report_end,), subprocess.PIPE)
+        except BaseException:
+            os.close(report)
+            raise
+        finally:
+            os.close(report_end)
         return keeper, report
 
     def _can_have_own_space(self) -> bool:
@@ -347,14 +330,3 @@ class ProcessRuntime:
         for fd in (process.stdin, *process.tails):
             self._loop.forget(fd)
         process.close()
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    # The keeper inherits the mask: a stop that comes while it still starts is kept for it.
-    # An init without a handler would never hear of it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_BLOCKED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,16 +6,15 @@ import contextlib
 import json
 import os
 import subprocess
+from dataclasses import replace
 from typing import Any, Final
 
 from chamberlain_endpoint.launcher.loop import Timer
-from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit
+from chamberlain_endpoint.launcher.runtime.port import TAIL_BYTES, Exit, did_not_begin
 from chamberlain_endpoint.launcher.runtime.task_hearing import TaskHearing
 from chamberlain_endpoint.launcher.spec import LaunchSpec
 from chamberlain_wire import claims
-from chamberlain_wire.errors import ErrorCode
 
-_FAILED_CODE: Final = 70
 _OPENED: Final = "opened"
 
 
@@ -97,16 +96,7 @@ class Watched:
         session = _session(told, ended="exit" in told or "signal" in told)
         # First what the fork said that could not run, then what the keeper saw of its end.
         if "failed" in told:
-            return Exit(
-                self.user_endpoint,
-                _FAILED_CODE,
-                None,
-                tail,
-                failure=str(told["failed"]),
-                public=str(told.get("public", "")),
-                code=ErrorCode(told.get("code", ErrorCode.START_FAILED)),
-                session=session,
-            )
+            return replace(did_not_begin(self.user_endpoint, told), tail=tail, session=session)
         if "exit" in told or "signal" in told:
             code, number, left = told.get("exit"), told.get("signal"), told.get("left", 0)
             return Exit(self.user_endpoint, code, number, tail, left=left, session=session)

@@ -14,6 +14,7 @@ from chamberlain_endpoint.launcher.settings import (
     LauncherSettings,
     MappingSettings,
     Mode,
+    PamSettings,
     RuntimeKind,
     RuntimeSettings,
 )
@@ -55,6 +56,11 @@ def test_processes_get_their_homes_and_the_network(runtime: RuntimeSettings) -> 
     text = packaged.drop_in(_settings(runtime))
     for line in ("ProtectHome=no", "PrivateNetwork=no", "Environment=CHAMBERLAIN_CLOSED_FOR="):
         assert f"\n{line}\n" in text
+
+
+def test_modules_of_pam_get_what_they_need() -> None:
+    settings = replace(_settings(CONTAINERS), pam=PamSettings(enable=True))
+    assert packaged.drop_in(settings) == packaged.drop_in(_settings(RuntimeSettings()))
 
 
 def test_a_mapping_program_gets_the_network_alone() -> None:

@@ -66,6 +66,7 @@ def test_the_keeper_loads_next_to_nothing() -> None:
         "chamberlain_endpoint.launcher",
         "chamberlain_endpoint.launcher.privileges",
         "chamberlain_endpoint.launcher.runtime",
+        "chamberlain_endpoint.launcher.runtime.below",
         "chamberlain_endpoint.launcher.runtime.child",
         "chamberlain_wire",
         "chamberlain_wire.errors",
