@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ pytestmark = [
 HOSTS: Final = (HUB, LOGIN, "node1")
 NAME: Final = "brokers"
 COOKIE: Final = "/var/lib/rabbitmq/.erlang.cookie"
+PASSWORD: Final = "/etc/rabbitmq/chamberlain-password"
 UNIT: Final = "rabbitmq-server.service"
 PROGRAMS: Final = "/opt/chamberlain"
 GIVEN: Final = MappingProxyType(
@@ -148,8 +150,50 @@ def test_no_task_is_lost_when_a_broker_is_killed(three: Three, victim: str) -> N
     assert came["tasks"] > 5
 
 
+def _lets_in(three: Three, host: str, password: str) -> bool:
+    words = ["rabbitmqctl", "--quiet", "authenticate_user", "chamberlain"]
+    done = three.bare.lab.run(host, words, given=f"{password}\n", check=False, limit_s=60.0)
+    return done.returncode == 0
+
+
+def test_password_and_keys_are_exchanged_while_people_submit(three: Three) -> None:
+    lab = three.bare.lab
+    assert wait_until(three.are_whole, WAIT_S)
+    old = lab.run(HUB, ["cat", PASSWORD]).stdout.strip()
+    with submitting(lab, three.endpoint_id, three.token, PROGRAMS) as answer:
+        done = play(three.bare, "rotate-keys.yml", "--diff", "-vvv")
+        assert done.code == 0, done.said[-6000:]
+    came = answer.result()
+    assert came["faults"] == []
+    assert came["tasks"] > 5
+    new = lab.run(HUB, ["cat", PASSWORD]).stdout.strip()
+    assert new not in done.said
+    for host in HOSTS:
+        assert (_lets_in(three, host, new), _lets_in(three, host, old)) == (True, False), host
+
+
+def test_a_backup_brings_all_of_them_back(three: Three, tmp_path: Path) -> None:
+    lab, file = three.bare.lab, tmp_path / "site.tar"
+    password = lab.run(HUB, ["cat", PASSWORD]).stdout.strip()
+    for playbook in ("backup.yml", "uninstall.yml", "restore.yml"):
+        done = play(three.bare, playbook, "-e", f"backup_file={file}", "-e", "purge=true")
+        assert done.code == 0, f"{playbook}: {done.said[-6000:]}"
+        if playbook == "uninstall.yml":
+            _is_all_taken_away(three)
+    assert wait_until(three.are_whole, WAIT_S)
+    assert all(_lets_in(three, host, password) for host in HOSTS)
+    # The same endpoint, for the same person's token.
+    with submitting(lab, three.endpoint_id, three.token, PROGRAMS) as answer:
+        pass
+    assert answer.result()["faults"] == []
+
+
 def test_what_is_taken_away_leaves_nothing(three: Three) -> None:
     done = play(three.bare, "uninstall.yml", "-e", "purge=true")
     assert done.code == 0, done.said[-6000:]
+    _is_all_taken_away(three)
+
+
+def _is_all_taken_away(three: Three) -> None:
     for host in HOSTS:
         assert differences(three.before[host], files(three.bare.lab, host)) == [], host

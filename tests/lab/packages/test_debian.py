@@ -190,14 +190,55 @@ def test_the_closed_launcher_runs_containers_and_refuses_what_it_is_closed_for(
     lab.run(LOGIN, ["systemctl", "restart", LAUNCHER, MANAGER], limit_s=200.0)
     rollout.wait_online(lab, site)
     assert hosts.hello(lab, site, "alice")["username"] == "alice"
-    assert lab.run(LOGIN, ["podman", "ps", "-q"]).stdout.strip()
+    assert beside(lab)["container"]
     # The settings of before, in the unit of now.
+    containers = lab.run(LOGIN, ["cat", launcher]).stdout
     lab.run(LOGIN, ["cp", "/root/launcher.toml", launcher])
     lab.run(LOGIN, ["systemctl", "restart", LAUNCHER], limit_s=200.0)
     tail = ["tail", "-n", "5", f"/var/log/chamberlain/{hosts.ENDPOINT}/launcher.log"]
     wanted = "closed for all but containers; run: chamberlain-endpoint enable-on-boot"
     assert wait_until(lambda: wanted in lab.run(LOGIN, tail).stdout, WAIT_S)
     lab.run(LOGIN, ["systemctl", "stop", LAUNCHER], limit_s=200.0)
+    rollout.put(lab, LOGIN, "/root/containers.toml", containers)
+
+
+def beside(lab: Lab) -> dict[str, set[str]]:
+    """Return the containers that run, and what stands beside them and the launcher."""
+    found = {"container": set(lab.run(LOGIN, ["podman", "ps", "-q"]).stdout.split())}
+    for name in ("holder", "clerk"):
+        pattern = f"chamberlain_endpoint.launcher.runtime.[{name[0]}]{name[1:]}"
+        said = lab.run(LOGIN, ["pgrep", "-f", pattern], check=False).stdout
+        found[name] = set(said.split())
+    return found
+
+
+def test_a_killed_launcher_leaves_containers_and_their_sessions_to_the_next(
+    installed: Installed,
+) -> None:
+    lab, site = installed.lab, installed.site
+    # The service file is the package's own.
+    text = lab.run(LOGIN, ["cat", "/root/containers.toml"]).stdout
+    changed = text.replace("\nenable = false\nservice =", "\nenable = true\nservice =")
+    assert changed != text
+    rollout.put(lab, LOGIN, f"{SETTINGS}/launcher.toml", changed, mode="0644")
+    hosts.endpoint(lab, "enable-on-boot", hosts.ENDPOINT)
+    lab.run(LOGIN, ["systemctl", "restart", LAUNCHER, MANAGER], limit_s=200.0)
+    rollout.wait_online(lab, site)
+    assert hosts.hello(lab, site, "alice")["username"] == "alice"
+    before, old = beside(lab), hosts.main_pid(lab, LOGIN, LAUNCHER)
+    assert [len(found) for found in before.values()] == [1, 1, 1]
+    lab.run(LOGIN, ["kill", "-9", str(old)])
+    assert wait_until(lambda: hosts.main_pid(lab, LOGIN, LAUNCHER) not in (0, old), WAIT_S)
+    rollout.wait_online(lab, site)
+    assert hosts.hello(lab, site, "alice")["username"] == "alice"
+    # The clerk of before ends when it sees that another launcher is there.
+    assert wait_until(lambda: len(beside(lab)["clerk"]) == 1, WAIT_S)
+    now = beside(lab)
+    assert (now["container"], now["holder"]) == (before["container"], before["holder"])
+    lab.run(LOGIN, ["systemctl", "stop", LAUNCHER], limit_s=200.0)
+    assert beside(lab) == {"container": set(), "holder": set(), "clerk": set()}
+    lab.run(LOGIN, ["cp", "/root/launcher.toml", f"{SETTINGS}/launcher.toml"])
+    hosts.endpoint(lab, "enable-on-boot", hosts.ENDPOINT)
 
 
 def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(installed: Installed) -> None:
