@@ -139,7 +139,7 @@ class HeldContainer:
         """Kill it if its session was to span its life, and nobody holds it any more."""
         if self.session is None or not self.pid or self.is_ending:
             return
-        if not self.session.is_held():
+        if self.session.is_lost():
             _log.error(
                 "the holder of a session is gone; its user endpoint is ended",
                 extra={

@@ -111,6 +111,10 @@ class HeldSession:
         """Tell whether somebody holds it."""
         return _is_locked(self._file)
 
+    def is_lost(self) -> bool:
+        """Tell whether its holder was killed: nobody holds it, and nobody closed it."""
+        return not self.is_held() and self._last_word() == _KILLED
+
     def end(self, on_end: Callable[[str], None]) -> None:
         """Have `on_end` told what became of it, once its holder is through with it.
 
