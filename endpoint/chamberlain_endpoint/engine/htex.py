@@ -244,16 +244,11 @@ class ParslEngine:
     def _start_interchange(self, meeting: Meeting) -> Interchange:
         from chamberlain_endpoint.engine.parsl_engine import Interchange
 
-        interchange = Interchange(
-            self._config,
-            meeting,
-            lambda how: self._calls.put(lambda: self._on_interchange_ended(interchange, how)),
-        )
-        try:
-            interchange.start()
-        except EngineStartError:
-            interchange.stop()
-            raise
+        def ended(how: str) -> None:
+            self._calls.put(lambda: self._on_interchange_ended(interchange, how))
+
+        interchange = Interchange(self._config, meeting, ended)
+        interchange.start()
         with self._lock:
             self._interchange = interchange
         return interchange
@@ -262,12 +257,16 @@ class ParslEngine:
         error = future.exception()
         if error is None:
             self._calls.put(self._look)
-        else:
-            log.warning(
-                "a worker is of no use", extra={"event": "worker.bad", "reason": str(error)}
-            )
-            text = f"The workers cannot run tasks: {error}"
-            self._calls.put(lambda: self._give_up(self._starts.failed(text)))
+            return
+        fields = {"event": "worker.bad", "reason": str(error)}
+        log.warning("a worker is of no use", extra=fields)
+        self._calls.put(lambda: self._refuse(f"The workers cannot run tasks: {error}"))
+
+    def _refuse(self, reason: str) -> None:
+        if self._interchange is not None and not self._interchange.is_met:
+            # They are connected, and of no use to any task.
+            self._drop(Returned, reason)
+        self._give_up(self._starts.failed(reason))
 
     def _look(self) -> None:
         """See which workers are there, and let idle blocks go."""
@@ -366,7 +365,9 @@ class ParslEngine:
 
     def _recount(self) -> None:
         with self._lock:
-            capacity = self._fleet.workers if self._interchange is not None else 0
+            # Before a worker answered, nobody knows whether tasks should run there.
+            is_met = self._interchange is not None and self._interchange.is_met
+            capacity = self._fleet.workers if is_met else 0
             changed = capacity != self._capacity
             self._capacity = capacity
         if changed:

@@ -60,6 +60,9 @@ class Interchange:
     """One executor and its interchange process, from start to stop.
 
     Start and stop in one thread that lives as long as it does: the process is tied to it.
+
+    Attributes:
+        is_met: a worker answered, and is of our versions.
     """
 
     def __init__(self, config: HtexEngine, meeting: Meeting, on_ended: Callable[[str], None]):
@@ -67,14 +70,19 @@ class Interchange:
         self._recall = Recall(meeting)
         self._on_ended = on_ended
         self._stopping = False
+        self.is_met = False
 
     def start(self) -> None:
         """Start it and return when it takes tasks.
 
         Raises:
-            EngineStartError: it ended, or does not answer.
+            EngineStartError: it ended, or does not answer. Nothing of it is left.
         """
-        self._executor.start()  # type: ignore[no-untyped-call]
+        try:
+            self._executor.start()  # type: ignore[no-untyped-call]
+        except EngineStartError:
+            self.stop()
+            raise
         self._recall.open()
         threading.Thread(target=self._watch, name="interchange", daemon=True).start()
 
@@ -98,8 +106,13 @@ class Interchange:
 
         The future that `on_done` gets has an error when that worker is of other versions.
         """
-        answer = self._executor.submit_payload(_context("knock"), b"")
-        answer.add_done_callback(lambda future: on_done(judged(future)))
+
+        def tell(future: Future[Any]) -> None:
+            answer = judged(future)
+            self.is_met = self.is_met or answer.exception() is None
+            on_done(answer)
+
+        self._executor.submit_payload(_context("knock"), b"").add_done_callback(tell)
 
     def pools(self) -> list[Pool]:
         """Return the workers that are connected.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,21 @@ from chamberlain_endpoint import rendered
 from chamberlain_endpoint.engine.choose import make_engine
 from chamberlain_endpoint.engine.port import Broken
 from chamberlain_endpoint.rendered import settled
+from devtools.processes import wait_until
 
 WAIT_S = 60.0
 NAME = "0e5e35d6-62b4-4b3a-9a3d-0a53b1c1e7b4"
+
+SLOW = """\
+import importlib.metadata, time
+version = importlib.metadata.version
+def slowly(name):
+    if name == "chamberlain":
+        time.sleep(1)
+    return version(name)
+importlib.metadata.version = slowly
+"""
+"""For workers that are connected a while before they can say of which version they are."""
 
 
 def job_of_the_worker() -> str | None:
@@ -106,3 +120,29 @@ def test_a_task_runs_in_a_job_and_the_job_is_cancelled_at_the_end(
     # What other hosts must see is below the home, and nobody else may look at it.
     assert (tmp_path / "home" / ".chamberlain" / "engines" / NAME / "blocks").is_dir()
     assert not (tmp_path / "local").exists()
+
+
+@pytest.mark.slow
+def test_no_task_goes_to_workers_of_another_version(
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    venv.create(tmp_path / "other", symlinks=True)
+    (packages,) = (tmp_path / "other").glob("lib/python3*/site-packages")
+    below = [path for path in sys.path if path]
+    (packages / "below.pth").write_text("\n".join([*below, "import slow", ""]))
+    (packages / "slow.py").write_text(SLOW)
+    about = packages / "chamberlain-9.9.9.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text("Metadata-Version: 2.1\nName: chamberlain\nVersion: 9.9.9\n")
+    env = f"source {tmp_path}/other/bin/activate"
+    one = started(tmp_path, worker_init=env, init_blocks=0)
+    try:
+        assert "Chamberlain 9.9.9" in broken(one)
+        # They are connected, and would run a task as well as others; nobody offers them one.
+        assert wait_until((jobs / "1.cancelled").exists, WAIT_S)
+        assert not wait_until(lambda: one.engine.capacity > 0, 2.0)
+        # The next task gets the same answer, instead of waiting for ever.
+        assert "Chamberlain 9.9.9" in broken(one)
+    finally:
+        one.engine.stop()
