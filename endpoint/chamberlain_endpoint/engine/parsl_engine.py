@@ -140,7 +140,9 @@ class Interchange:
         self._ask(["HOLD_MANAGER", pool])
 
     def stop(self) -> None:
-        """End it and return when it is gone."""
+        """End it and return when it is gone; twice is harmless."""
+        if self._stopping:
+            return
         self._stopping = True
         self._recall.close()
         executor = self._executor
