@@ -33,7 +33,6 @@ _AFTER_THE_LAB: Final = (
     "test_brokers.py",
     "test_debian12.py",
     "test_packages.py",
-    "test_services.py",
     "test_vagrant.py",
     "test_without_systemd.py",
 )
