@@ -329,6 +329,16 @@ def test_without_a_service_file_the_launcher_does_not_start(launcher: LauncherPr
     assert "chamberlain-endpoint pam-service --install" in done.stderr
 
 
+def test_a_service_file_that_does_not_decide_is_refused(launcher: LauncherProcess) -> None:
+    # Its session opens nevertheless: the host's file for all others is asked who may come in.
+    with service(SESSION) as pam:
+        write_pam(launcher, pam)
+        done = launcher.run("--check")
+    assert done.returncode == 78
+    assert f"/etc/pam.d/{pam.service} has no line of the type account" in done.stderr
+    assert "write who may come in" in done.stderr
+
+
 def test_a_service_file_of_others_is_refused(launcher: LauncherProcess, account: Account) -> None:
     with service(PERMIT, SESSION) as pam:
         write_pam(launcher, pam)

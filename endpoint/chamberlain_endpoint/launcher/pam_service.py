@@ -36,7 +36,21 @@ def faults(settings: PamSettings, owners: frozenset[int]) -> list[str]:
         )
         return [*found, f"pam.service: {path} does not exist; {todo}"]
     try:
-        trusted_file.read(path, owners)
+        text = trusted_file.read(path, owners).decode(errors="replace")
     except trusted_file.UntrustedPathError as error:
-        found.append(f"pam.service: {error}")
+        return [*found, f"pam.service: {error}"]
+    if not decides(text):
+        found.append(
+            f"pam.service: {path} has no line of the type account: PAM would go by "
+            f"{FOLDER / 'other'}; write who may come in, such as: account required pam_unix.so"
+        )
     return found
+
+
+def decides(text: str) -> bool:
+    """Tell whether a service file says itself, or by what it includes, who may come in.
+
+    Of a type without a line PAM takes the file for all others, as if this one were not there.
+    """
+    words = [line.split()[0].lower() for line in text.splitlines() if line.strip()]
+    return any(word in {"account", "-account", "@include"} for word in words)

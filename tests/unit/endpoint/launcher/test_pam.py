@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chamberlain_endpoint.launcher import config, pam_service
+from chamberlain_endpoint.launcher.pam_service import decides
 from chamberlain_endpoint.launcher.runtime.pam import taken
 from chamberlain_endpoint.launcher.settings import PamSettings
 
@@ -77,3 +78,19 @@ def test_what_cannot_be_is_named(line: str, fault: str) -> None:
 def test_one_account_alone_has_no_session() -> None:
     with pytest.raises(config.ConfigRefusedError, match=r'pam\.enable is for mode = "multi"'):
         config.parse(f"{SINGLE}[pam]\nenable = true\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("", False),
+        ("# account required pam_unix.so\n\nsession required pam_limits.so\n", False),
+        ("auth required pam_permit.so\n", False),
+        ("session optional pam_permit.so\n\taccount required pam_unix.so\n", True),
+        ("-account sufficient pam_sss.so\n", True),
+        ("Account include password-auth\n", True),
+        ("@include common-account\n", True),
+    ],
+)
+def test_a_file_decides_only_by_a_line_about_accounts(text: str, does: bool) -> None:
+    assert decides(text) is does
